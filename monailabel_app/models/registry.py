@@ -1,0 +1,132 @@
+"""The versions of a model: what was trained, on what, how good it is, and which one is in use."""
+
+from __future__ import annotations
+
+import shutil
+import time
+import uuid
+from pathlib import Path
+
+import torch
+from pydantic import BaseModel
+
+from monailabel_app.errors import Conflict, NotFound
+from monailabel_app.models.networks import load_weights, save_weights
+from monailabel_app.models.version import VersionRecord
+from monailabel_app.store.database import Database
+from monailabel_app.store.workspace import sync_folder
+
+WEIGHTS_FILE = "weights.safetensors"
+RECORD_FILE = "version.json"
+
+
+class Publication(BaseModel):
+    """The moment a version came into use."""
+
+    number: int
+    published_by: str
+    reason: str
+    created: float
+
+
+class Registry:
+    """Keeps every version in a folder of its own, ``versions/<task>/v0001/``, which never changes afterwards.
+
+    A version is there as a whole or not at all: its folder is filled under another name, then renamed, then entered in
+    the index. Which version is published is one row in the index, so it changes in one step for all processes.
+    """
+
+    def __init__(self, database: Database, folder: Path) -> None:
+        self.database = database
+        self.folder = folder
+
+    def register(self, record: VersionRecord, weights: dict[str, torch.Tensor]) -> VersionRecord:
+        """Keep a new version; its number is the next free one of its task."""
+        folder = self.folder / record.task
+        partial = folder / f".{uuid.uuid4().hex}"
+        partial.mkdir(parents=True)
+        save_weights(partial / WEIGHTS_FILE, weights)
+        with self.database.write() as connection:
+            query = "SELECT COALESCE(MAX(number), 0) + 1 FROM versions WHERE task = ?"
+            number = connection.execute(query, (record.task,)).fetchone()[0]
+            record = record.model_copy(update={"number": number})
+            (partial / RECORD_FILE).write_text(record.model_dump_json(indent=2))
+            target = folder / f"v{number:04d}"
+            if target.exists():  # left by a process that was killed before it had entered its version
+                shutil.rmtree(target)
+            partial.rename(target)
+            sync_folder(folder)
+            connection.execute(
+                "INSERT INTO versions VALUES (?, ?, ?, ?)",
+                (record.task, number, target.relative_to(self.folder).as_posix(), time.time()),
+            )
+        return record
+
+    def get(self, task: str, number: int) -> VersionRecord:
+        """One version.
+
+        Raises:
+            NotFound: There is no such version.
+        """
+        return VersionRecord.model_validate_json((self._folder_of(task, number) / RECORD_FILE).read_text())
+
+    def weights_file(self, task: str, number: int) -> Path:
+        return self._folder_of(task, number) / WEIGHTS_FILE
+
+    def weights(self, task: str, number: int) -> dict[str, torch.Tensor]:
+        """The weights of a version, on the CPU; read without pickle."""
+        return load_weights(self.weights_file(task, number))
+
+    def _folder_of(self, task: str, number: int) -> Path:
+        folder = self.database.value("SELECT folder FROM versions WHERE task = ? AND number = ?", task, number)
+        if folder is None:
+            raise NotFound(f"there is no version {number} of '{task[:60]}'")
+        return self.folder / str(folder)
+
+    def list(self, task: str) -> list[VersionRecord]:
+        """All versions of a task, oldest first."""
+        rows = self.database.rows("SELECT number FROM versions WHERE task = ? ORDER BY number", task)
+        return [self.get(task, row["number"]) for row in rows]
+
+    # --- which one is in use -----------------------------------------------------------------------------------------
+
+    def published_number(self, task: str) -> int | None:
+        """Number of the version in use; None before the first publication."""
+        query = "SELECT number FROM publications WHERE task = ? ORDER BY id DESC LIMIT 1"
+        number = self.database.value(query, task)
+        return None if number is None else int(str(number))
+
+    def published(self, task: str) -> VersionRecord | None:
+        number = self.published_number(task)
+        return None if number is None else self.get(task, number)
+
+    def publish(self, task: str, number: int, published_by: str, reason: str) -> None:
+        """Put a version into use.
+
+        Raises:
+            NotFound: There is no such version.
+        """
+        self._folder_of(task, number)
+        with self.database.write() as connection:
+            connection.execute(
+                "INSERT INTO publications (task, number, published_by, reason, created) VALUES (?, ?, ?, ?, ?)",
+                (task, number, published_by, reason, time.time()),
+            )
+
+    def roll_back(self, task: str, published_by: str) -> int:
+        """Put the version into use that was published before the present one; return its number.
+
+        Raises:
+            Conflict: No other version was published before.
+        """
+        present = self.published_number(task)
+        earlier = [entry.number for entry in self.publications(task) if entry.number != present]
+        if present is None or not earlier:
+            raise Conflict("there is no earlier published version to go back to")
+        self.publish(task, earlier[-1], published_by, f"rolled back from v{present}")
+        return earlier[-1]
+
+    def publications(self, task: str) -> list[Publication]:
+        """All changes of the version in use, oldest first."""
+        query = "SELECT number, published_by, reason, created FROM publications WHERE task = ? ORDER BY id"
+        return [Publication(**dict(row)) for row in self.database.rows(query, task)]

@@ -1,0 +1,101 @@
+"""Routes under ``/loop``: what the server can do, training runs and versions."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+import monailabel_app
+from monailabel_app.app import LabelLoopApp
+from monailabel_app.models.version import VersionRecord
+from monailabel_app.server.schemas import (
+    Capabilities,
+    PlanView,
+    PublishRequest,
+    StrategyInfo,
+    TaskInfo,
+    TrainingStatus,
+    VersionList,
+)
+from monailabel_app.training.jobs import Job, TrainingRequest, log_file
+from monailabel_app.training.queue import tail
+
+
+def training_routes(app: LabelLoopApp) -> APIRouter:
+    """The routes for training and versions. All are plain functions: FastAPI runs them off the event loop."""
+    router = APIRouter(prefix="/loop", tags=["Loop: training"])
+    registry, jobs = app.registry, app.training.jobs
+
+    @router.get("/", summary="What this server is and can do")
+    def capabilities() -> Capabilities:
+        return Capabilities(
+            version=monailabel_app.__version__,
+            tasks=[
+                TaskInfo(name=name, kind=task.type, labels=app.label_names(), published=registry.published_number(name))
+                for name, task in app.tasks.items()
+            ],
+            strategies=[
+                StrategyInfo(name=strategy.name, description=strategy.description)
+                for strategy in app.acquisition.values()
+            ],
+            cases=app.store.catalogue.count(),
+            submitted=len(app.store.annotations.submitted_case_ids()),
+            device=str(app.inference.device),
+            accepts_uploads_mb=app.settings.max_upload_mb,
+        )
+
+    @router.post("/training", summary="Queue a training run", status_code=202)
+    def start_training(request: TrainingRequest) -> Job:
+        app.task(request.task)
+        return app.training.submit(request)
+
+    @router.get("/training/defaults", summary="What a training run does unless told otherwise")
+    def training_defaults(task: str = "segmentation") -> TrainingRequest:
+        app.task(task)
+        return app.training_request(task)
+
+    @router.get("/training", summary="Training runs, newest first")
+    def list_training() -> list[Job]:
+        return jobs.list()
+
+    @router.get("/training/{job_id}", summary="A training run: state, epoch, time left, curve, last lines")
+    def get_training(job_id: str) -> TrainingStatus:
+        job = jobs.get(job_id)
+        return TrainingStatus(job=job, log=tail(log_file(app.store.workspace.jobs, job.id)))
+
+    @router.post("/training/{job_id}/stop", summary="Stop a training run and keep its best so far")
+    def stop_training(job_id: str) -> Job:
+        return jobs.request_stop(job_id)
+
+    @router.get("/versions/{task}", summary="All versions of a task")
+    def list_versions(task: str) -> VersionList:
+        app.task(task)
+        return VersionList(
+            task=task,
+            published=registry.published_number(task),
+            versions=registry.list(task),
+            publications=registry.publications(task),
+        )
+
+    @router.get("/versions/{task}/{number}", summary="One version")
+    def get_version(task: str, number: int) -> VersionRecord:
+        return registry.get(task, number)
+
+    @router.post("/versions/{task}/{number}/publish", summary="Put a version into use by hand")
+    def publish(task: str, number: int, request: PublishRequest) -> VersionList:
+        registry.publish(task, number, request.published_by, request.reason)
+        return list_versions(task)
+
+    @router.post("/versions/{task}/roll-back", summary="Go back to the version published before")
+    def roll_back(task: str, request: PublishRequest) -> VersionList:
+        registry.roll_back(task, request.published_by)
+        return list_versions(task)
+
+    @router.get("/plan/{task}", summary="The plan of the published version, or of the next training run")
+    def plan(task: str) -> PlanView:
+        app.task(task)
+        published = registry.published(task)
+        if published is not None:
+            return PlanView(version=published.number, plan=published.plan)
+        return PlanView(version=None, plan=app.next_plan(task))
+
+    return router

@@ -1,0 +1,284 @@
+"""What clinicians said about the cases, with all of its history."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sqlite3
+import time
+import uuid
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from monailabel_app.errors import BadInput, Conflict, NotFound
+from monailabel_app.store.catalogue import Catalogue
+from monailabel_app.store.database import Database
+from monailabel_app.store.label_maps import LabelMap, read_label_map
+from monailabel_app.store.split import FrozenSplit
+from monailabel_app.store.workspace import Workspace
+from monailabel_app.store.images import write_image
+
+
+class Status(StrEnum):
+    """Where an annotation stands."""
+
+    DRAFT = "draft"
+    FINAL = "final"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+
+
+TRAINS = (Status.APPROVED, Status.FINAL)
+"""The statuses that train and measure models, the weightier first."""
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """One revision of one author's annotation of a case.
+
+    Attributes:
+        file: Label map on the case's own voxel grid, or None.
+        labels: Name of each structure the author was to outline, with its voxel value in ``file``.
+        sha256: Hash of ``file``, so that a model version can tell exactly what it saw.
+        classification: Room for the class of the case.
+        points: Marked points, ``[{"label": str, "position": [L, P, S] in mm}]``.
+        saved_by: Who made this revision (a reviewer may approve another's work).
+        seconds_spent: Working time of the author over all revisions, s.
+        created: Seconds since 1970.
+    """
+
+    id: int
+    case_id: str
+    author: str
+    saved_by: str
+    status: Status
+    file: Path | None
+    labels: dict[str, int]
+    sha256: str | None
+    classification: dict[str, Any] | None
+    points: list[dict[str, Any]] | None
+    comment: str
+    seconds_spent: float
+    created: float
+
+
+@dataclass(frozen=True)
+class Revision:
+    """What a client saves. A part that is None stays as the author left it.
+
+    Attributes:
+        label_map: File of any supported kind, on the case's grid up to flips and order of axes.
+        label_names: Voxel value of each name in ``label_map``; None if the file itself tells (Slicer's ``.seg.nrrd``).
+    """
+
+    status: Status
+    label_map: Path | None = None
+    label_names: dict[str, int] | None = None
+    classification: dict[str, Any] | None = None
+    points: list[dict[str, Any]] | None = None
+    comment: str | None = None
+    seconds_spent: float = 0.0
+
+
+class AnnotationStore:
+    """Keeps every revision; the newest of each author is that author's current annotation."""
+
+    def __init__(self, database: Database, workspace: Workspace, catalogue: Catalogue, split: FrozenSplit) -> None:
+        self.database = database
+        self.workspace = workspace
+        self.catalogue = catalogue
+        self.split = split
+
+    def save(self, case_id: str, author: str, revision: Revision, saved_by: str | None = None) -> Annotation:
+        """Add a revision; when this returns, it is on disk.
+
+        Raises:
+            NotFound: There is no such case.
+            BadInput: A voxel value has no name, or the author no name.
+            GeometryMismatch: The label map does not lie on the case's voxels.
+        """
+        if not author.strip() or len(author) > 120:
+            raise BadInput("an annotation needs the name of its author (at most 120 characters)")
+        case = self.catalogue.get(case_id)
+        written = None
+        if revision.label_map is not None:
+            grid = self.catalogue.geometry(case_id)
+            written = self._write(case_id, author, read_label_map(revision.label_map, grid, revision.label_names))
+        with self.database.write() as connection:
+            before = _current_row(connection, case_id, author)
+            parts = _parts(revision, before, written)
+            saved = self._insert(
+                connection, {"case_id": case_id, "author": author, "saved_by": saved_by or author, **parts}
+            )
+            if saved.status in TRAINS:
+                self.split.decide(connection, case.patient)
+        return saved
+
+    def _write(self, case_id: str, author: str, label_map: LabelMap) -> dict[str, Any]:
+        stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+        slug = re.sub(r"[^A-Za-z0-9]+", "-", author).strip("-")[:40] or "author"
+        path = self.workspace.annotations / case_id / f"{stamp}-{slug}-{uuid.uuid4().hex[:8]}.nii.gz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_image(label_map.image, path)
+        return {
+            "file": self.workspace.relative(path),
+            "labels": json.dumps(label_map.names),
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        }
+
+    def _insert(self, connection: sqlite3.Connection, values: dict[str, Any]) -> Annotation:
+        cursor = connection.execute(
+            f"INSERT INTO annotations ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})",
+            tuple(values.values()),
+        )
+        connection.execute(
+            "INSERT OR REPLACE INTO current_annotations VALUES (?, ?, ?, ?)",
+            (values["case_id"], values["author"], cursor.lastrowid, values["status"]),
+        )
+        names = [(name,) for name in json.loads(values["labels"] or "{}")]
+        connection.executemany("INSERT OR IGNORE INTO label_names (name) VALUES (?)", names)
+        row = connection.execute("SELECT * FROM annotations WHERE id = ?", (cursor.lastrowid,)).fetchone()
+        return self._annotation(row)
+
+    def reopen(self, case_id: str, author: str) -> Annotation:
+        """Turn an author's submitted annotation into a draft again; it trains nothing until it is final once more.
+
+        Raises:
+            NotFound: The author has no annotation of this case.
+            Conflict: It is a draft already.
+        """
+        before = self.current(case_id, author)
+        if before is None:
+            raise NotFound(f"{author} has no annotation of case '{case_id}' to reopen")
+        if before.status == Status.DRAFT:
+            raise Conflict(f"the annotation of case '{case_id}' by {author} is a draft already: go on with it")
+        return self.save(case_id, author, Revision(status=Status.DRAFT))
+
+    def review(self, case_id: str, author: str, reviewer: str, status: Status, comment: str | None) -> Annotation:
+        """Approve or reject what an author has submitted.
+
+        Raises:
+            NotFound: The author has no annotation of this case.
+            Conflict: It has not been submitted.
+        """
+        before = self.current(case_id, author)
+        if before is None:
+            raise NotFound(f"{author} has no annotation of case '{case_id}' to review")
+        if before.status == Status.DRAFT:
+            raise Conflict(f"{author} has not submitted the annotation of case '{case_id}' yet")
+        if status not in (Status.APPROVED, Status.REJECTED):
+            raise BadInput("a review either approves or rejects")
+        return self.save(case_id, author, Revision(status=status, comment=comment), saved_by=reviewer)
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
+    def current(self, case_id: str, author: str) -> Annotation | None:
+        """The newest revision of one author."""
+        row = _current_row(self.database.connection, case_id, author)
+        return self._annotation(row) if row is not None else None
+
+
+    def of_case(self, case_id: str) -> list[Annotation]:
+        """The current annotation of each author of a case, newest first."""
+        rows = self.database.rows(
+            "SELECT a.* FROM current_annotations c JOIN annotations a ON a.id = c.annotation"
+            " WHERE c.case_id = ? ORDER BY a.id DESC",
+            case_id,
+        )
+        return [self._annotation(row) for row in rows]
+
+    def history(self, case_id: str) -> list[Annotation]:
+        """Every revision of a case, oldest first."""
+        rows = self.database.rows("SELECT * FROM annotations WHERE case_id = ? ORDER BY id", case_id)
+        return [self._annotation(row) for row in rows]
+
+    def get(self, annotation_id: int) -> Annotation:
+        """One revision.
+
+        Raises:
+            NotFound: There is no such revision.
+        """
+        row = self.database.row("SELECT * FROM annotations WHERE id = ?", annotation_id)
+        if row is None:
+            raise NotFound(f"there is no annotation {annotation_id}")
+        return self._annotation(row)
+
+    def best_of_case(self, case_id: str) -> Annotation | None:
+        """The annotation that speaks for a case: an approved one before a final one, the newest of these."""
+        candidates = [annotation for annotation in self.of_case(case_id) if annotation.status in TRAINS]
+        return min(candidates, key=lambda annotation: TRAINS.index(annotation.status), default=None)
+
+    def for_training(self) -> list[Annotation]:
+        """The annotation that speaks for each case with a label map, in the order of case ids."""
+        rows = self.database.rows(
+            "SELECT a.* FROM current_annotations c JOIN annotations a ON a.id = c.annotation"
+            " JOIN cases k ON k.id = c.case_id"
+            " WHERE c.status IN (?, ?) AND a.file IS NOT NULL AND k.removed = 0 AND k.present = 1"
+            " ORDER BY c.case_id, c.status = ? DESC, a.id DESC",
+            *TRAINS,
+            Status.APPROVED,
+        )
+        best: dict[str, Annotation] = {}
+        for row in rows:
+            best.setdefault(row["case_id"], self._annotation(row))
+        return list(best.values())
+
+    def submitted_case_ids(self) -> set[str]:
+        """Cases that at least one author has finished."""
+        rows = self.database.rows("SELECT DISTINCT case_id FROM current_annotations WHERE status IN (?, ?)", *TRAINS)
+        return {row["case_id"] for row in rows}
+
+    def label_names(self) -> list[str]:
+        """Every label that any annotation has named, in the order of first use."""
+        return [row["name"] for row in self.database.rows("SELECT name FROM label_names ORDER BY position")]
+
+    def _annotation(self, row: sqlite3.Row) -> Annotation:
+        return Annotation(
+            id=row["id"],
+            case_id=row["case_id"],
+            author=row["author"],
+            saved_by=row["saved_by"],
+            status=Status(row["status"]),
+            file=self.workspace.root / row["file"] if row["file"] else None,
+            labels=json.loads(row["labels"] or "{}"),
+            sha256=row["sha256"],
+            classification=json.loads(row["classification"] or "null"),
+            points=json.loads(row["points"] or "null"),
+            comment=row["comment"],
+            seconds_spent=row["seconds_spent"],
+            created=row["created"],
+        )
+
+
+def _current_row(connection: sqlite3.Connection, case_id: str, author: str) -> sqlite3.Row | None:
+    return connection.execute(
+        "SELECT a.* FROM current_annotations c JOIN annotations a ON a.id = c.annotation"
+        " WHERE c.case_id = ? AND c.author = ?",
+        (case_id, author),
+    ).fetchone()
+
+
+def _parts(revision: Revision, before: sqlite3.Row | None, written: dict[str, Any] | None) -> dict[str, Any]:
+    """The columns of a new revision: what the client sent, else what the author's last revision had."""
+
+    def kept(name: str, sent: Any) -> Any:
+        return sent if sent is not None or before is None else before[name]
+
+    def as_json(value: Any) -> str | None:
+        return None if value is None else json.dumps(value)
+
+    written = written or {}
+    return {
+        "status": str(revision.status),
+        "file": kept("file", written.get("file")),
+        "labels": kept("labels", written.get("labels")),
+        "sha256": kept("sha256", written.get("sha256")),
+        "classification": kept("classification", as_json(revision.classification)),
+        "points": kept("points", as_json(revision.points)),
+        "comment": kept("comment", revision.comment) or "",
+        "seconds_spent": revision.seconds_spent + (before["seconds_spent"] if before is not None else 0.0),
+        "created": time.time(),
+    }

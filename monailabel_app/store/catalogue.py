@@ -1,0 +1,330 @@
+"""Which cases there are: what lies in the studies folder, and what clients sent."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from monailabel_app.errors import BadInput, Conflict, NotFound, UnreadableImage
+from monailabel_app.store.database import Database
+from monailabel_app.store.geometry import Geometry
+from monailabel_app.store.images import image_suffix, read_geometry, read_image, read_series, write_image
+from monailabel_app.store.scan import FoundCase, StudiesScan
+from monailabel_app.store.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image that can be annotated.
+
+    Attributes:
+        id: Name of the case in every call; it stays when the file is moved.
+        patient: Who is imaged: DICOM's Patient ID, a BIDS subject, ``patients.csv``, else the case itself.
+        dimension: 2 or 3; None until the image's header has been read.
+        geometry: Voxel grid; None until the header has been read.
+        problem: Why the case cannot be used, in plain words; None for a good one.
+        present: Whether its files are there at the moment.
+    """
+
+    id: str
+    kind: str
+    source: str
+    files: tuple[Path, ...]
+    patient: str
+    modality: str | None
+    description: str | None
+    dimension: int | None
+    geometry: Geometry | None
+    problem: str | None
+    fingerprint: str
+    present: bool
+    info: dict[str, Any]
+
+    @property
+    def is_usable(self) -> bool:
+        return self.present and self.problem is None
+
+
+class Catalogue:
+    """Finds cases, remembers them under ids that stay, and opens their images.
+
+    Ids come from the index alone and are never joined to a path, so no id can lead outside the store.
+    """
+
+    def __init__(self, database: Database, workspace: Workspace, studies: Path, follow_links: bool = False) -> None:
+        self.database = database
+        self.workspace = workspace
+        self.studies = studies.resolve()
+        self.follow_links = follow_links
+        self._scan_lock = threading.Lock()
+
+    # --- finding -----------------------------------------------------------------------------------------------------
+
+    def refresh(self) -> bool:
+        """Look at the studies folder afresh; return whether anything had changed."""
+        with self._scan_lock:
+            found = StudiesScan(self.database, self.studies, skip=self.workspace.root).run()
+            return self._reconcile(found)
+
+    def _reconcile(self, found: list[FoundCase]) -> bool:
+        known = {
+            (row["kind"], row["source"]): row
+            for row in self.database.rows("SELECT * FROM cases WHERE kind IN ('file', 'series')")
+        }
+        new = [case for case in found if (case.kind, case.source) not in known]
+        changed = [
+            case
+            for case in found
+            if (row := known.get((case.kind, case.source))) is not None
+            and (row["fingerprint"] != case.fingerprint or not row["present"] or row["files"] != case.files_json)
+        ]
+        sources = {(case.kind, case.source) for case in found}
+        lost = [row for key, row in known.items() if key not in sources and row["present"]]
+        if not (new or changed or lost):
+            return False
+        with self.database.write() as connection:
+            moved = _pair_moved_files(lost, new)
+            for row in lost:
+                connection.execute("UPDATE cases SET present = 0 WHERE id = ?", (row["id"],))
+            for case in changed:
+                connection.execute(
+                    "UPDATE cases SET present = 1, fingerprint = ?, files = ?, problem = ?, geometry = NULL,"
+                    " dimension = ? WHERE kind = ? AND source = ?",
+                    (case.fingerprint, case.files_json, case.problem, case.dimension, case.kind, case.source),
+                )
+            for case_id, case in moved:
+                connection.execute("UPDATE cases SET source = ?, present = 1 WHERE id = ?", (case.source, case_id))
+            arrived = {id(case) for _, case in moved}
+            taken = {row["id"] for row in connection.execute("SELECT id FROM cases")}
+            for case in new:
+                if id(case) not in arrived:
+                    _insert(connection, case, _free_id(case.proposed_id, taken))
+        return True
+
+    # --- reading the index -------------------------------------------------------------------------------------------
+
+    def get(self, case_id: str) -> Case:
+        """One case.
+
+        Raises:
+            NotFound: There is no such case.
+        """
+        row = self.database.row("SELECT * FROM cases WHERE id = ? AND removed = 0", case_id)
+        if row is None:
+            raise NotFound(f"there is no case '{case_id[:80]}'")
+        return self._case(row)
+
+    def cases(self) -> list[Case]:
+        """All cases, in the order of their ids."""
+        return [self._case(row) for row in self.database.rows("SELECT * FROM cases WHERE removed = 0 ORDER BY id")]
+
+    def usable_ids(self) -> list[str]:
+        """Ids of the cases whose image is there and has no known problem."""
+        query = "SELECT id FROM cases WHERE removed = 0 AND present = 1 AND problem IS NULL ORDER BY id"
+        return [row["id"] for row in self.database.rows(query)]
+
+    def uninspected_ids(self) -> list[str]:
+        """Usable cases whose header has not been read; series are left out, as reading one converts it."""
+        query = (
+            "SELECT id FROM cases WHERE removed = 0 AND present = 1 AND problem IS NULL AND geometry IS NULL"
+            " AND kind != 'series' ORDER BY id"
+        )
+        return [row["id"] for row in self.database.rows(query)]
+
+    def count(self) -> int:
+        query = "SELECT COUNT(*) FROM cases WHERE removed = 0 AND present = 1 AND problem IS NULL"
+        return int(str(self.database.value(query)))
+
+    def _case(self, row: Any) -> Case:
+        return Case(
+            id=row["id"],
+            kind=row["kind"],
+            source=row["source"],
+            files=tuple(self.studies / name for name in json.loads(row["files"])),
+            patient=row["patient"],
+            modality=row["modality"],
+            description=row["description"],
+            dimension=row["dimension"],
+            geometry=Geometry.from_dict(json.loads(row["geometry"])) if row["geometry"] else None,
+            problem=row["problem"],
+            fingerprint=row["fingerprint"],
+            present=bool(row["present"]),
+            info=json.loads(row["info"]),
+        )
+
+    # --- opening images ----------------------------------------------------------------------------------------------
+
+    def inspect(self, case_id: str) -> Case:
+        """Read the header of a case's image if that has not been done, and keep what it says."""
+        case = self.get(case_id)
+        if case.geometry is not None or not case.is_usable:
+            return case
+        try:
+            geometry = read_geometry(self.image_file(case_id))
+        except UnreadableImage as error:
+            with self.database.write() as connection:
+                connection.execute("UPDATE cases SET problem = ? WHERE id = ?", (str(error), case_id))
+            return self.get(case_id)
+        with self.database.write() as connection:
+            connection.execute(
+                "UPDATE cases SET geometry = ?, dimension = ? WHERE id = ?",
+                (json.dumps(geometry.to_dict()), geometry.dimension, case_id),
+            )
+        return self.get(case_id)
+
+    def geometry(self, case_id: str) -> Geometry:
+        """The voxel grid of a case.
+
+        Raises:
+            UnreadableImage: The image cannot be read.
+        """
+        case = self.inspect(case_id)
+        if case.geometry is None:
+            raise UnreadableImage(f"case '{case_id}' cannot be used: {case.problem or 'its files are missing'}")
+        return case.geometry
+
+    def image_file(self, case_id: str) -> Path:
+        """The image of a case as one file; a DICOM series is converted to NIfTI when first asked for.
+
+        Raises:
+            NotFound: There is no such case, or its files have gone.
+            UnreadableImage: The case has a problem, or a link leads its file outside the studies folder.
+        """
+        case = self.get(case_id)
+        if not case.present:
+            raise NotFound(f"the files of case '{case_id}' are not in {self.studies} any more")
+        if case.kind == "series":
+            if case.problem:
+                raise UnreadableImage(f"case '{case_id}' cannot be used: {case.problem}")
+            return self._converted(case)
+        root = self.studies if case.kind == "file" else self.workspace.uploads
+        path = root / case.source
+        if not self.follow_links and not path.resolve().is_relative_to(root):
+            raise UnreadableImage(
+                f"case '{case_id}' is a link that leads outside {root}: start the server with --follow-links to allow it"
+            )
+        if not path.is_file():
+            raise NotFound(f"the file of case '{case_id}' is not in {root} any more")
+        return path
+
+    def _converted(self, case: Case) -> Path:
+        path = self.workspace.volumes / f"{_digest(case.id + case.fingerprint)}.nii.gz"
+        if not path.exists():
+            write_image(read_series(case.files), path)
+        return path
+
+    # --- changes by users --------------------------------------------------------------------------------------------
+
+    def add(self, image: Path, name: str, info: dict[str, Any]) -> Case:
+        """Take an uploaded image in as a new case. The file is copied into the workspace.
+
+        Raises:
+            UnreadableImage: It cannot be read as an image.
+            Conflict: A case of that name exists.
+        """
+        suffix = image_suffix(image)
+        if suffix is None:
+            raise BadInput(f"'{image.name}' is of no kind that can be read: send NIfTI, NRRD, MHA, PNG or JPEG")
+        geometry = read_geometry(image)
+        read_image(image)
+        case_id = _safe_id(name)
+        if self.database.value("SELECT 1 FROM cases WHERE id = ?", case_id):
+            raise Conflict(f"there is a case '{case_id}' already: send the image under another name")
+        target = self.workspace.uploads / f"{_digest(case_id)}{suffix}"
+        partial = target.with_name(f".{target.name}")
+        shutil.copyfile(image, partial)
+        partial.replace(target)
+        case = FoundCase(
+            kind="upload",
+            source=target.name,
+            files=(),
+            patient=str(info.get("patient") or case_id),
+            modality=info.get("modality"),
+            description=info.get("description"),
+            dimension=geometry.dimension,
+            problem=None,
+            fingerprint=f"{target.stat().st_size}:{time.time_ns()}",
+            proposed_id=case_id,
+        )
+        with self.database.write() as connection:
+            _insert(connection, case, case_id, info)
+        return self.inspect(case_id)
+
+    def remove(self, case_id: str) -> None:
+        """Take a case out of the lists. Its image and annotations stay on disk."""
+        self.get(case_id)
+        with self.database.write() as connection:
+            connection.execute("UPDATE cases SET removed = 1 WHERE id = ?", (case_id,))
+
+    def update_info(self, case_id: str, info: dict[str, Any]) -> None:
+        """Merge free-form facts into what is kept of a case."""
+        self.get(case_id)
+        with self.database.write() as connection:
+            old = connection.execute("SELECT info FROM cases WHERE id = ?", (case_id,)).fetchone()["info"]
+            merged = {**json.loads(old), **info}
+            connection.execute("UPDATE cases SET info = ? WHERE id = ?", (json.dumps(merged), case_id))
+
+
+def _insert(connection: Any, case: FoundCase, case_id: str, info: dict[str, Any] | None = None) -> None:
+    connection.execute(
+        "INSERT INTO cases (id, kind, source, files, patient, modality, description, dimension, problem, fingerprint,"
+        " info, added) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            case_id,
+            case.kind,
+            case.source,
+            case.files_json,
+            case.patient or case_id,
+            case.modality,
+            case.description,
+            case.dimension,
+            case.problem,
+            case.fingerprint,
+            json.dumps(info or {}),
+            time.time(),
+        ),
+    )
+
+
+def _pair_moved_files(lost: list[Any], new: list[FoundCase]) -> list[tuple[str, FoundCase]]:
+    """Which new files are old ones at another place: same size and time, or same name and size."""
+    pairs: list[tuple[str, FoundCase]] = []
+    free = [case for case in new if case.kind == "file"]
+    for row in lost:
+        if row["kind"] != "file":
+            continue
+        size, name = row["fingerprint"].split(":")[0], Path(row["source"]).name
+        same = [case for case in free if case.fingerprint == row["fingerprint"]] or [
+            case for case in free if case.fingerprint.split(":")[0] == size and Path(case.source).name == name
+        ]
+        if len(same) == 1:
+            pairs.append((row["id"], same[0]))
+            free.remove(same[0])
+    return pairs
+
+
+def _safe_id(name: str) -> str:
+    """A case id from a name: letters, digits, dot, dash and underscore, with ``--`` for a folder."""
+    cleaned = re.sub(r"[^A-Za-z0-9._-]", "_", name.replace("/", "--")).strip("._") or "case"
+    return cleaned if len(cleaned) <= 120 else f"{cleaned[:100]}-{_digest(name)[:12]}"
+
+
+def _free_id(proposed: str, taken: set[str]) -> str:
+    base = candidate = _safe_id(proposed)
+    number = 2
+    while candidate in taken:
+        candidate = f"{base}-{number}"
+        number += 1
+    taken.add(candidate)
+    return candidate
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:24]

@@ -1,0 +1,68 @@
+"""The store as a whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from monailabel_app.errors import BadInput
+from monailabel_app.settings import Settings
+from monailabel_app.store.annotations import AnnotationStore
+from monailabel_app.store.catalogue import Catalogue
+from monailabel_app.store.database import Database
+from monailabel_app.store.split import FrozenSplit
+from monailabel_app.store.workspace import Workspace
+
+
+class Store:
+    """Cases, annotations and the split, over one index and one workspace folder.
+
+    Several processes may open the same store at once (the server and a trainer do).
+    """
+
+    def __init__(
+        self,
+        *,
+        workspace: Workspace,
+        studies: Path,
+        validation_share: float = 0.25,
+        seed: int = 0,
+        follow_links: bool = False,
+    ) -> None:
+        self.workspace = workspace.create()
+        self.database = Database(workspace.index)
+        self.catalogue = Catalogue(self.database, workspace, studies, follow_links)
+        self.split = FrozenSplit(self.database, validation_share, seed)
+        self.annotations = AnnotationStore(self.database, workspace, self.catalogue, self.split)
+
+    @classmethod
+    def open(cls, settings: Settings) -> Store:
+        """Open (or begin) the store that the settings name. The studies folder is looked at by ``refresh``.
+
+        Raises:
+            BadInput: There is no such studies folder, or the workspace cannot be written.
+        """
+        assert settings.workspace is not None  # Settings fills it in
+        workspace = Workspace(settings.workspace)
+        studies = workspace.mirror if settings.is_remote else Path(settings.studies).expanduser()
+        if settings.is_remote:
+            studies.mkdir(parents=True, exist_ok=True)
+        elif not studies.is_dir():
+            raise BadInput(f"there is no folder {studies}: give the folder that holds your images with --studies")
+        return cls(
+            workspace=workspace,
+            studies=studies,
+            validation_share=settings.validation_share,
+            seed=settings.seed,
+            follow_links=settings.follow_links,
+        )
+
+    def unfinished_case_ids(self) -> list[str]:
+        """Usable cases that nobody has submitted; those that somebody has begun only when no other is left."""
+        query = (
+            "SELECT k.id, MAX(c.status = 'draft') AS begun FROM cases k"
+            " LEFT JOIN current_annotations c ON c.case_id = k.id"
+            " WHERE k.removed = 0 AND k.present = 1 AND k.problem IS NULL"
+            " GROUP BY k.id HAVING COALESCE(MAX(c.status IN ('final', 'approved')), 0) = 0 ORDER BY k.id"
+        )
+        rows = self.database.rows(query)
+        return [row["id"] for row in rows if not row["begun"]] or [row["id"] for row in rows]

@@ -1,0 +1,135 @@
+"""Carries out queued training runs one after the other, each in a process of its own."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from pathlib import Path
+
+from monailabel_app.store.database import Database
+from monailabel_app.training.jobs import Job, JobState, JobTable, TrainingRequest, log_file
+
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.3
+
+_REASONS = (
+    ("CUDA out of memory", "the GPU ran out of memory: use a smaller patch_size or batch_size in the plan"),
+    ("DefaultCPUAllocator: can't allocate", "memory ran out: use a smaller patch_size or batch_size in the plan"),
+    ("MemoryError", "memory ran out: use a smaller patch_size or batch_size in the plan"),
+    ("No space left on device", "the disk of the workspace is full"),
+)
+
+
+class TrainingQueue:
+    """The server's side of training: starts workers, watches them, and says how they ended.
+
+    A worker is told its workspace and job, and reports through the index. Should the server die, the worker notices
+    and stops with its best so far; should the worker die, its job fails with the reason.
+    """
+
+    def __init__(self, database: Database, workspace: Path, job_folder: Path) -> None:
+        self.jobs = JobTable(database)
+        self.workspace = workspace
+        self.job_folder = job_folder
+        self._wake = threading.Event()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="training-queue", daemon=True)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        for job in self.jobs.unfinished():
+            if job.state != JobState.QUEUED and not _is_running(job.pid):
+                self.jobs.end(job.id, JobState.FAILED, "the server ended while this training run was under way")
+        self._thread.start()
+
+    def close(self, grace_seconds: float = 20.0) -> None:
+        """Stop the running job, keeping its best so far, and end the thread."""
+        self._closing.set()
+        self._wake.set()
+        process = self._process
+        if process is not None and process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(grace_seconds)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+
+    def submit(self, request: TrainingRequest) -> Job:
+        """Queue a run."""
+        job = self.jobs.add(request)
+        self._wake.set()
+        return job
+
+    def wait(self, job_id: str) -> Job:
+        """Wait until a job has ended."""
+        while not (job := self.jobs.get(job_id)).has_ended:
+            time.sleep(POLL_SECONDS)
+        return job
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            queued = [job for job in self.jobs.unfinished() if job.state == JobState.QUEUED]
+            if queued:
+                self._carry_out(queued[0])
+            else:
+                self._wake.wait(POLL_SECONDS)
+                self._wake.clear()
+
+    def _carry_out(self, job: Job) -> None:
+        log = log_file(self.job_folder, job.id)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "monailabel_app.training.worker", str(self.workspace), job.id]
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "LABELLOOP_SERVER_PID": str(os.getpid())},
+            )
+        self.jobs.update(job.id, state=JobState.PREPARING, pid=self._process.pid, started=time.time())
+        code = self._process.wait()
+        ended = self.jobs.get(job.id)
+        if not ended.has_ended:
+            state = JobState.STOPPED if ended.stop_requested else JobState.FAILED
+            self.jobs.end(job.id, state, reason_of_failure(code, tail(log)))
+        logger.info("training run %s: %s", job.id, self.jobs.get(job.id).state)
+
+
+def tail(log: Path, lines: int = 20) -> list[str]:
+    """The last lines of a log; none if there is no log yet."""
+    if not log.exists():
+        return []
+    with log.open(errors="replace") as text:
+        return [line.rstrip("\n") for line in deque(text, lines)]
+
+
+def reason_of_failure(code: int, last_lines: list[str]) -> str:
+    """Say in plain words why a worker ended without a result."""
+    text = "\n".join(last_lines)
+    for sign, reason in _REASONS:
+        if sign in text:
+            return reason
+    if code == -signal.SIGKILL:
+        return "the training process was killed, most likely because the machine ran out of memory"
+    last = next((line for line in reversed(last_lines) if line.strip()), "it left no message")
+    return f"the training process ended with code {code}: {last}"
+
+
+def _is_running(pid: int | None) -> bool:
+    if pid is None:
+        return False
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
