@@ -35,7 +35,7 @@ _PLATFORM_KEYS = frozenset({"server_mode"})
 
 
 class PlatformStrategy(Strategy):
-    """One of our strategies behind the platform's interface."""
+    """One of our strategies behind the platform's interface; a request may name cases to ``exclude``."""
 
     def __init__(self, strategy: AcquisitionStrategy, app: LabelLoopApp) -> None:
         super().__init__(strategy.description)
@@ -45,7 +45,8 @@ class PlatformStrategy(Strategy):
     def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any] | None:
         store = self.app.store
         annotator = str(request.get("client_id") or ANONYMOUS)
-        candidates = store.unfinished_case_ids()
+        passed_over = set(request.get("exclude") or ())
+        candidates = [case_id for case_id in store.unfinished_case_ids() if case_id not in passed_over]
         if not candidates:
             return None
         case_id, score = self.strategy.choose(candidates, store, annotator)
@@ -123,6 +124,10 @@ class LabelLoopApp(MONAILabelApp):
     @property
     def tasks(self) -> dict[str, InferTask]:
         return self._infers
+
+    @property
+    def trainers(self) -> dict[str, TrainTask]:
+        return self._trainers
 
     def task(self, name: str) -> InferTask:
         """A task by name.

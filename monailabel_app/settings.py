@@ -25,6 +25,7 @@ class Settings(BaseModel):
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N.")
     follow_links: bool = Field(False, description="Read images through links that lead outside the studies folder.")
 
+    host: str | None = Field(None, description="The address the server binds to, as its command line says.")
     token: str | None = Field(None, description="The token that clients must send.")
     allowed_origins: tuple[str, ...] = Field((), description="Web origins whose pages may use the server.")
     max_upload_mb: int = Field(2048, gt=0, description="Largest upload, MB.")

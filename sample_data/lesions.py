@@ -53,8 +53,8 @@ class Lesion:
 class LesionShape:
     """A lesion as a solid in the body frame (mm), with its attenuation (HU).
 
-    Benign: a cyst. Round, sharp, homogeneous, near water. Malignant: lobulated, heterogeneous, with a rim that
-    takes up contrast agent and a necrotic core.
+    Benign: a cyst. Round, sharp, homogeneous, near water, in one of four denser (haemorrhage or protein).
+    Malignant: lobulated, heterogeneous, with a rim that takes up contrast agent and a necrotic core.
     """
 
     organ: Organ
@@ -75,6 +75,7 @@ class LesionShape:
     ) -> LesionShape:
         """A lesion of the given kind, place and size."""
         benign = kind is LesionKind.BENIGN
+        cyst_hu = rng.uniform(45, 90) if rng.random() < 0.25 else rng.uniform(2, 32)
         return cls(
             organ=organ,
             kind=kind,
@@ -83,9 +84,9 @@ class LesionShape:
             stretch=1 + (0.05 if benign else 0.12) * rng.uniform(-1, 1, 3),
             angles_deg=rng.uniform(-90, 90, 3),
             lobes=SmoothField(rng, knot_mm=0.55 * radius_mm, reach_mm=3 * radius_mm),
-            grain=SmoothField(rng, knot_mm=3.5, reach_mm=3 * radius_mm),
-            base_hu=rng.uniform(2, 32) if benign else rng.uniform(66, 92),
-            rim_hu=0.0 if benign else rng.uniform(45, 80),
+            grain=SmoothField(rng, knot_mm=4.0, reach_mm=3 * radius_mm),
+            base_hu=cyst_hu if benign else rng.uniform(42, 82),
+            rim_hu=0.0 if benign else rng.uniform(30, 75),
             necrosis_hu=0.0 if benign else rng.uniform(20, 42),
         )
 
@@ -106,9 +107,9 @@ class LesionShape:
         local = self._local(grid)
         grain = self.grain.on(local)
         rim = np.exp(-((depth / 0.30) ** 2))
-        core = 1 / (1 + np.exp(-(depth - 0.50 + 0.12 * self.lobes.on(local)) / 0.06))
-        viable = self.base_hu + self.rim_hu * rim + 20 * grain
-        return viable + core * (self.necrosis_hu + 6 * grain - viable)
+        core = 1 / (1 + np.exp(-(depth - 0.45 + 0.12 * self.lobes.on(local)) / 0.06))
+        viable = self.base_hu + self.rim_hu * rim + 26 * grain
+        return viable + core * (self.necrosis_hu + 8 * grain - viable)
 
     def longest_diameter_mm(self) -> float:
         """The longest diameter within any one axial plane, measured on a grid of a 24th of the radius."""
@@ -130,7 +131,7 @@ def draw_lesion(
 
     Args:
         rng: where it is drawn from.
-        organs: the voxels (bool, ``K x J x I``) of each organ, without those of earlier lesions.
+        organs: the voxels (bool, ``K x J x I``) of each organ in which a lesion may lie.
         grid: the voxel centres, mm.
         smallest_mm: smallest radius, mm.
 
@@ -141,12 +142,12 @@ def draw_lesion(
     organ = Organ(rng.choice([Organ.LIVER, Organ.LEFT_KIDNEY, Organ.RIGHT_KIDNEY], p=[0.6, 0.2, 0.2]))
     wanted = rng.uniform(smallest_mm + 2, smallest_mm + 15)
     spacing = [float(axis[1] - axis[0]) for axis in (grid.z, grid.y, grid.x)]
-    # Half a voxel less, because the transform measures between voxel centres.
-    depth = ndimage.distance_transform_edt(organs[organ], sampling=spacing) - 0.5 * max(spacing)
+    # A voxel less: the transform measures between voxel centres, and the centre is moved within its voxel below.
+    depth = ndimage.distance_transform_edt(organs[organ], sampling=spacing) - max(spacing)
     radius = min(wanted, 0.95 * float(depth.max()) / _REACH)
     if radius < smallest_mm:
         return None
     places = np.argwhere(depth >= _REACH * radius)
     k, j, i = places[rng.integers(len(places))]
-    centre = np.array([grid.x[i], grid.y[j], grid.z[k]])
+    centre = np.array([grid.x[i], grid.y[j], grid.z[k]]) + rng.uniform(-0.5, 0.5, 3) * spacing[::-1]
     return LesionShape.draw(rng, organ=organ, kind=kind, centre=centre, radius_mm=radius)

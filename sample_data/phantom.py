@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
+from scipy import ndimage
 
 from sample_data.anatomy import AIR_HU, paint_abdomen
 from sample_data.lesions import LESION, Lesion, LesionShape, draw_lesion
@@ -101,13 +102,16 @@ def _scanner_frame(
 def _paint_lesions(canvas: Canvas, rng: np.random.Generator, grid: Grid) -> list[LesionShape]:
     coarsest = max(float(axis[1] - axis[0]) for axis in (grid.x, grid.y, grid.z))
     shapes: list[LesionShape] = []
+    taken = np.zeros(grid.shape, bool)
     for _ in range(rng.choice(len(_LESION_COUNTS), p=_LESION_COUNTS)):
-        organs = {organ: canvas.mask(organ) for organ in Organ}
+        organs = {organ: canvas.mask(organ) & ~taken for organ in Organ}
         shape = draw_lesion(rng, organs=organs, grid=grid, smallest_mm=max(7.0, 1.2 * coarsest))
         if shape is None:
             continue
         shapes.append(shape)
         canvas.paint(shape.distance(grid), shape.hu(grid), name=_key(len(shapes)))
+        # Parenchyma stays between lesions, so that each is one connected component of the label map.
+        taken |= ndimage.binary_dilation(canvas.mask(_key(len(shapes))), iterations=2)
     return shapes
 
 

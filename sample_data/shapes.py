@@ -36,7 +36,8 @@ def superellipsoid(
     scaled = [np.abs(coordinate) / axis for coordinate, axis in zip((x, y, z), semi_axes, strict=True)]
     norm = np.maximum(sum(s**power for s in scaled) ** (1 / power), 1e-6)
     slope = np.sqrt(sum(((s / norm) ** (power - 1) / axis) ** 2 for s, axis in zip(scaled, semi_axes, strict=True)))
-    return (norm - 1) / np.maximum(slope, 1e-9)
+    # In the very centre the slope has no value; this bound makes the distance there the longest half axis.
+    return (norm - 1) / np.maximum(slope, 1 / max(axis for axis in semi_axes if np.isfinite(axis)))
 
 
 def union(first: np.ndarray, second: np.ndarray, *, blend_mm: float) -> np.ndarray:

@@ -6,12 +6,14 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
 from sample_data.dicom import SeriesUids, oblique, write_ct_series
+from sample_data.lesions import Lesion
 from sample_data.phantom import DEFAULT_SIZE, DEFAULT_SPACING, LABEL_NAMES, Phantom, make_phantom
 from sample_data.patient import Organ
 
@@ -31,14 +33,15 @@ class Storage(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """One written case.
+    """One written case and the truth about it, in the frame in which it is stored.
 
     Attributes:
         id: the image's file name without suffix, or its SeriesInstanceUID.
         seed: what `make_phantom` takes to generate it again.
         storage: NIfTI file or DICOM folder.
         image, label: paths relative to the set's folder, with forward slashes.
-        phantom: the volumes and their truth, in the frame in which they are stored.
+        volumes_ml: of each organ's label, its lesions left out.
+        lesions: none to three.
     """
 
     id: str
@@ -46,21 +49,19 @@ class Study:
     storage: Storage
     image: str
     label: str
-    phantom: Phantom
+    volumes_ml: dict[Organ, float]
+    lesions: tuple[Lesion, ...]
 
     def truth(self) -> dict[str, object]:
         """What ``truth.json`` says about the case."""
-        volumes = self.phantom.volumes_ml()
         return {
             "id": self.id,
             "seed": self.seed,
             "storage": self.storage.value,
             "image": self.image,
             "label": self.label,
-            "organs": {organ.value: {"volume_ml": round(volumes[organ], 3)} for organ in Organ},
-            "lesions": [
-                {**asdict(lesion), "volume_ml": round(lesion.volume_ml, 3)} for lesion in self.phantom.lesions
-            ],
+            "organs": {organ.value: {"volume_ml": round(volume, 4)} for organ, volume in self.volumes_ml.items()},
+            "lesions": [{**asdict(lesion), "volume_ml": round(lesion.volume_ml, 4)} for lesion in self.lesions],
         }
 
 
@@ -82,7 +83,7 @@ class StudySet:
         return self.folder / "labels"
 
     @property
-    def truth(self) -> Path:
+    def truth_file(self) -> Path:
         """The file with the truth about every case."""
         return self.folder / "truth.json"
 
@@ -116,20 +117,23 @@ def write_studies(
     if cases < 1:
         raise ValueError(f"A set needs at least one case, not {cases}")
     # The series come first: their UIDs must be known to tell this set's label maps from others'.
-    series = [_dicom_study(name, angles, seed, size, spacing) for name, angles in _SERIES.items()] if dicom else []
-    ids = [f"phantom_{number:03d}" for number in range(1, cases + 1)]
-    _refuse_foreign_files(folder, ids, series)
-    written: list[Study] = []
-    for number in range(cases + len(series)):
-        study = _nifti_study(ids[number], number, seed, size, spacing) if number < cases else series[number - cases]
-        _write(folder, study)
-        written.append(study)
+    series = [_dicom_case(name, seed, size, spacing) for name in _SERIES] if dicom else []
+    names = [f"phantom_{number:03d}" for number in range(1, cases + 1)]
+    _refuse_foreign_files(folder, names, [study for study, _ in series])
+    for part in ("images", "labels"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    volumes = (_nifti_case(name, number, seed, size, spacing) for number, name in enumerate(names))
+    studies: list[Study] = []
+    for study, phantom in chain(volumes, series):
+        _write(folder, study, phantom)
+        studies.append(study)
         if progress is not None:
-            progress(len(written), cases + len(series))
-    study_set = StudySet(folder=folder, studies=tuple(written))
+            progress(len(studies), cases + len(series))
+    study_set = StudySet(folder=folder, studies=tuple(studies))
     _write_json(study_set.labels / "label_names.json", LABEL_NAMES)
-    truth = {"format": TRUTH_FORMAT, "seed": seed, "size": list(size), "spacing_mm": list(spacing)}
-    _write_json(study_set.truth, {**truth, "label_names": LABEL_NAMES, "cases": [study.truth() for study in written]})
+    arguments = {"seed": seed, "size": list(size), "spacing_mm": [float(s) for s in spacing]}
+    truth = {"format": TRUTH_FORMAT, **arguments, "label_names": LABEL_NAMES}
+    _write_json(study_set.truth_file, {**truth, "cases": [study.truth() for study in studies]})
     return study_set
 
 
@@ -138,48 +142,42 @@ def _case_seed(seed: int, stream: int, number: int) -> int:
     return int(np.random.SeedSequence([seed, stream, number]).generate_state(1)[0])
 
 
-def _nifti_study(
+def _nifti_case(
     name: str, number: int, seed: int, size: tuple[int, int, int], spacing: tuple[float, float, float]
-) -> Study:
-    case_seed = _case_seed(seed, 0, number)
+) -> tuple[Study, Phantom]:
+    phantom = make_phantom(seed=_case_seed(seed, 0, number), size=size, spacing=spacing)
+    return _study(name, Storage.NIFTI, f"images/{name}.nii.gz", phantom), phantom
+
+
+def _dicom_case(
+    name: str, seed: int, size: tuple[int, int, int], spacing: tuple[float, float, float]
+) -> tuple[Study, Phantom]:
+    phantom = make_phantom(seed=_case_seed(seed, 1, list(_SERIES).index(name)), size=size, spacing=spacing)
+    phantom = oblique(phantom, _SERIES[name])
+    patient_id = _patient_id(f"images/{name}", phantom.seed)
+    uid = SeriesUids.derive(phantom.image, patient_id=patient_id, seed=phantom.seed).series
+    return _study(uid, Storage.DICOM, f"images/{name}", phantom), phantom
+
+
+def _study(name: str, storage: Storage, image: str, phantom: Phantom) -> Study:
+    volumes = phantom.volumes_ml()
     return Study(
         id=name,
-        seed=case_seed,
-        storage=Storage.NIFTI,
-        image=f"images/{name}.nii.gz",
+        seed=phantom.seed,
+        storage=storage,
+        image=image,
         label=f"labels/{name}.nii.gz",
-        phantom=make_phantom(seed=case_seed, size=size, spacing=spacing),
+        volumes_ml={organ: volumes[organ] for organ in Organ},
+        lesions=tuple(phantom.lesions),
     )
 
 
-def _dicom_study(
-    name: str,
-    angles_deg: tuple[float, float, float],
-    seed: int,
-    size: tuple[int, int, int],
-    spacing: tuple[float, float, float],
-) -> Study:
-    case_seed = _case_seed(seed, 1, list(_SERIES).index(name))
-    phantom = make_phantom(seed=case_seed, size=size, spacing=spacing)
-    if any(angles_deg):
-        phantom = oblique(phantom, angles_deg)
-    uid = SeriesUids.derive(phantom.image, patient_id=_patient_id(name, case_seed), seed=case_seed).series
-    return Study(
-        id=uid,
-        seed=case_seed,
-        storage=Storage.DICOM,
-        image=f"images/{name}",
-        label=f"labels/{uid}.nii.gz",
-        phantom=phantom,
-    )
+def _patient_id(image: str, case_seed: int) -> str:
+    return f"{Path(image).name.upper()}-{case_seed}"
 
 
-def _patient_id(name: str, case_seed: int) -> str:
-    return f"{name.upper()}-{case_seed}"
-
-
-def _refuse_foreign_files(folder: Path, ids: list[str], series: list[Study]) -> None:
-    expected = {f"{part}/{name}.nii.gz" for part in ("images", "labels") for name in ids}
+def _refuse_foreign_files(folder: Path, names: list[str], series: list[Study]) -> None:
+    expected = {f"{part}/{name}.nii.gz" for part in ("images", "labels") for name in names}
     expected |= {path for study in series for path in (study.image, study.label)} | {"labels/label_names.json"}
     found = {f"{part}/{path.name}" for part in ("images", "labels") for path in folder.glob(f"{part}/*")}
     if found - expected:
@@ -188,16 +186,13 @@ def _refuse_foreign_files(folder: Path, ids: list[str], series: list[Study]) -> 
         )
 
 
-def _write(folder: Path, study: Study) -> None:
-    image, label = folder / study.image, folder / study.label
-    image.parent.mkdir(parents=True, exist_ok=True)
-    label.parent.mkdir(parents=True, exist_ok=True)
+def _write(folder: Path, study: Study, phantom: Phantom) -> None:
     if study.storage is Storage.DICOM:
-        name = image.name
-        write_ct_series(study.phantom.image, image, patient_id=_patient_id(name, study.seed), seed=study.seed)
+        patient_id = _patient_id(study.image, study.seed)
+        write_ct_series(phantom.image, folder / study.image, patient_id=patient_id, seed=study.seed)
     else:
-        sitk.WriteImage(study.phantom.image, str(image), useCompression=True)
-    sitk.WriteImage(study.phantom.labels, str(label), useCompression=True)
+        sitk.WriteImage(phantom.image, str(folder / study.image), useCompression=True)
+    sitk.WriteImage(phantom.labels, str(folder / study.label), useCompression=True)
 
 
 def _write_json(path: Path, content: object) -> None:

@@ -54,15 +54,13 @@ class Layout:
                 f"This model works on {dimension}D images, and this image has {geometry.describe()}; "
                 "choose a task for such images."
             )
-        cosines = np.reshape(geometry.direction, (geometry.dimension, geometry.dimension))[:, :dimension]
-        patient_axes, image_axes = linear_sum_assignment(-np.abs(cosines))
-        spacing = np.asarray(geometry.spacing)[image_axes]
-        size = np.asarray(geometry.size)[image_axes]
+        axes, flipped = canonical_axes(geometry, dimension)
+        spacing, size = np.asarray(geometry.spacing)[axes], np.asarray(geometry.size)[axes]
         work = np.maximum(np.round(size * spacing / np.asarray(plan.spacing)), 1)
         return cls(
             array_shape=tuple(reversed(geometry.size)),
-            order=tuple(int(dimension - 1 - axis) for axis in image_axes),
-            flipped=tuple(bool(cosines[p, i] < 0) for p, i in zip(patient_axes, image_axes, strict=True)),
+            order=tuple(dimension - 1 - axis for axis in axes),
+            flipped=tuple(flipped),
             work_shape=tuple(int(n) for n in work),
         )
 
@@ -105,6 +103,16 @@ class Prepared:
     layout: Layout
 
 
+def canonical_axes(geometry: Geometry, dimension: int) -> tuple[list[int], list[bool]]:
+    """Which image axis (``i, j, k``) lies closest to each canonical one, and whether it runs against it.
+
+    Of a 3D image taken as 2D, the last axis is left out.
+    """
+    cosines = np.reshape(geometry.direction, (geometry.dimension, geometry.dimension))[:, :dimension]
+    patient_axes, image_axes = linear_sum_assignment(-np.abs(cosines))
+    return image_axes.tolist(), (cosines[patient_axes, image_axes] < 0).tolist()
+
+
 def prepare(image: sitk.Image, plan: Plan) -> Prepared:
     """Turn to canonical axes, resample to the plan's spacing, normalise. Oblique images keep their residual tilt.
 
@@ -113,7 +121,8 @@ def prepare(image: sitk.Image, plan: Plan) -> Prepared:
     """
     geometry = Geometry.of(image)
     layout = Layout.of(geometry, plan)
-    values = torch.from_numpy(np.nan_to_num(_grey(image).reshape(layout.plane_shape), copy=False))
+    voxels = np.array(sitk.GetArrayViewFromImage(image), dtype=np.float32)
+    values = torch.from_numpy(np.nan_to_num(voxels, copy=False).reshape(layout.plane_shape))
     # Interpolate before turning the axes: the array is read in the order in which it lies in memory.
     values = layout.to_canonical(resample(values[None], layout.array_work_shape))
     return Prepared(normalise(values, plan.normalisation), geometry, layout)
@@ -165,14 +174,6 @@ def normalise(values: Tensor, how: Normalisation) -> Tensor:
     sample = sample.clamp(low, high)
     scale = float(sample.std()) if sample.numel() > 1 else 0.0
     return values.clamp_(low, high).sub_(sample.mean()).div_(scale if scale > 0 else 1.0)
-
-
-def _grey(image: sitk.Image) -> np.ndarray:
-    """The voxels as float32 (a copy), colours averaged."""
-    array = np.asarray(sitk.GetArrayViewFromImage(image))
-    if image.GetNumberOfComponentsPerPixel() > 1:
-        array = array[..., :3].mean(-1)
-    return np.array(array, dtype=np.float32)
 
 
 def _upsampled_winners(logits: Tensor, coarse: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -274,7 +274,11 @@ class AccessMiddleware:
         )
 
     def _own_headers(self, headers: Headers) -> dict[str, str]:
-        own = {"X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-origin"}
+        own = {
+            "X-Content-Type-Options": "nosniff",
+            "X-Frame-Options": "DENY",
+            "Cross-Origin-Resource-Policy": "same-origin",
+        }
         origin = headers.get("origin")
         if origin is not None and _origin(origin) in self.policy.allowed_origins:
             own["Access-Control-Allow-Origin"] = origin
@@ -301,6 +305,7 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, refusal: _Refusal)
 def _with_headers(send: Send, own: dict[str, str]) -> Send:
     async def wrapped(message: Message) -> None:
         if message["type"].endswith("http.response.start"):
+            message.setdefault("headers", [])
             headers = MutableHeaders(scope=message)
             headers.update(own)
             headers.add_vary_header("Origin")

@@ -158,8 +158,8 @@ def check_params(params: dict[str, Any] | None, *, nested: bool = True) -> dict[
         BadInput: A parameter is the server's own, or its value does not fit.
     """
     checked = dict(params or {})
-    for key in checked:
-        if key in _SERVER_KEYS or key.lower().endswith(_SERVER_SUFFIXES):
+    for key, value in checked.items():
+        if key in _SERVER_KEYS or (key.lower().endswith(_SERVER_SUFFIXES) and _has_text(value)):
             raise BadInput(f"the parameter {_shown(key)} is the server's own: leave it out of params")
     for value in checked.values():
         if nested and isinstance(value, dict):
@@ -170,6 +170,10 @@ def check_params(params: dict[str, Any] | None, *, nested: bool = True) -> dict[
         if label:
             checked["label_name"] = check_text(check_id(label))
     return checked
+
+
+def _has_text(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, (list, tuple)) and any(_has_text(one) for one in value))
 
 
 def _check_values(params: dict[str, Any]) -> None:

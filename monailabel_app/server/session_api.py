@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import File, HTTPException, UploadFile
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import FileResponse
 from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.others.generic import get_mime_type
 from monailabel.utils.sessions import Sessions
@@ -15,7 +15,7 @@ from monailabel.utils.sessions import Sessions
 from monailabel_app.errors import BadInput, NotFound
 from monailabel_app.server.confinement import check_session_id
 from monailabel_app.server.sessions import session_file_name
-from monailabel_app.server.uploads import ARCHIVE_SUFFIXES, base_name, suffix_of, write_upload
+from monailabel_app.server.uploads import ARCHIVE_SUFFIXES, base_name, check_self_contained, suffix_of, write_upload
 
 
 def sessions_of_app() -> Sessions:
@@ -71,10 +71,11 @@ def _store(upload: UploadFile, folder: Path, number: int | None, *, archive: boo
     part = folder / "part"
     write_upload(upload, part)
     name = session_file_name(base_name(upload.filename), part)
-    part.rename(folder / (name if number is None else f"{number:05d}_{name}"))
+    named = part.rename(folder / (name if number is None else f"{number:05d}_{name}"))
+    check_self_contained(named)
 
 
-def remove_session(session_id: str) -> Response | dict[str, Any]:
+def remove_session(session_id: str) -> Any:
     info = find_session(session_id, update_ts=False)
     sessions_of_app().remove_session(session_id)
     return info.to_json()

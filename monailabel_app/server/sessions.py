@@ -110,13 +110,17 @@ class ConfinedSessions(Sessions):
     def remove_expired(self) -> int:
         """Delete the sessions whose time is over; folders that are no sessions are left alone."""
         count, now = 0, int(time.time())
-        folders = [entry.name for entry in os.scandir(self.store_path)] if os.path.isdir(self.store_path) else []
-        for name in folders:
+        for name in os.listdir(self.store_path) if os.path.isdir(self.store_path) else ():
             try:
+                folder = self._folder(name)
                 info = self.get_session(name, update_ts=False, fetch_cache=False)
             except BadInput:
                 continue
-            if info is not None and info.last_access_ts + info.expiry < now:
+            if info is not None:
+                over = info.last_access_ts + info.expiry < now
+            else:  # What a server that was killed while a session came in has left.
+                over = folder.is_dir() and folder.stat().st_mtime + self.expiry < now
+            if over:
                 self.remove_session(name)
                 count += 1
         return count

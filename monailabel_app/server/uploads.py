@@ -88,15 +88,11 @@ def received(upload: UploadFile, allowed: Sequence[str]) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="labelloop-") as folder:
         path = Path(folder) / f"upload{suffix}"
         write_upload(upload, path)
+        check_self_contained(path)
         yield path
 
 
 def write_upload(upload: UploadFile, path: Path) -> None:
-    """Write an uploaded file to ``path``.
-
-    Raises:
-        BadInput: It names another file that holds its voxels.
-    """
+    """Write an uploaded file to ``path``, which does not exist yet."""
     with path.open("xb") as file:
         shutil.copyfileobj(upload.file, file, 1024**2)
-    check_self_contained(path)

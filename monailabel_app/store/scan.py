@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from monailabel_app.store.database import Database
-from monailabel_app.store.dicom_series import DicomSeries, SliceHeader, group_series, read_header
+from monailabel_app.store.dicom_header import SliceHeader, read_header
+from monailabel_app.store.dicom_series import DicomSeries, group_series
 from monailabel_app.store.images import image_suffix
 
 LABEL_FOLDERS = frozenset({"labels", "labelsTr", "labelsTs"})

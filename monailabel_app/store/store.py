@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-from monailabel_app.errors import BadInput
+from monailabel_app.errors import BadInput, NotFound
 from monailabel_app.settings import Settings
 from monailabel_app.store.annotations import AnnotationStore
 from monailabel_app.store.catalogue import Catalogue
@@ -33,6 +34,26 @@ class Store:
         self.catalogue = Catalogue(self.database, workspace, studies, follow_links)
         self.split = FrozenSplit(self.database, validation_share, seed)
         self.annotations = AnnotationStore(self.database, workspace, self.catalogue, self.split)
+        self._remember(studies=str(self.catalogue.studies), follow_links=follow_links)
+
+    def _remember(self, **opening: object) -> None:
+        """Keep what a second process needs to open the same store."""
+        text = json.dumps(opening)
+        if self.database.value("SELECT value FROM properties WHERE name = 'opening'") != text:
+            with self.database.write() as connection:
+                connection.execute("INSERT OR REPLACE INTO properties VALUES ('opening', ?)", (text,))
+
+    @classmethod
+    def existing(cls, workspace: Workspace) -> Store:
+        """Open a store that another process has opened before, knowing its workspace alone.
+
+        Raises:
+            NotFound: There is no store in this workspace.
+        """
+        if not workspace.index.exists():
+            raise NotFound(f"there is no LabelLoop workspace at {workspace.root}")
+        opening = json.loads(str(Database(workspace.index).value("SELECT value FROM properties WHERE name = 'opening'")))
+        return cls(workspace=workspace, studies=Path(opening["studies"]), follow_links=opening["follow_links"])
 
     @classmethod
     def open(cls, settings: Settings) -> Store:

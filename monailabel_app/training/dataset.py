@@ -12,11 +12,12 @@ import SimpleITK as sitk
 import torch
 from torch import Tensor
 
-from monailabel_app.errors import GeometryMismatch, UnreadableImage
+from monailabel_app.errors import GeometryMismatch
 from monailabel_app.inference.preparation import Layout, prepare, resample
 from monailabel_app.models.plan import Plan
 from monailabel_app.store.geometry import Geometry
 from monailabel_app.store.images import read_image, read_series
+from monailabel_app.training.augmentation import RandomDeformation, RandomIntensity
 
 Item = TypeVar("Item")
 
@@ -73,8 +74,6 @@ def read_case(case: TrainingCase) -> tuple[sitk.Image, sitk.Image]:
     """
     image = read_image(case.image) if isinstance(case.image, Path) else read_series(list(case.image))
     label = read_image(case.label)
-    if label.GetNumberOfComponentsPerPixel() != 1:
-        raise UnreadableImage(f"The annotation {case.label.name} of {case.id} is a colour image, not a label map.")
     here, there = Geometry.of(image), Geometry.of(label)
     if not here.is_same_grid(there):
         raise GeometryMismatch(
@@ -170,3 +169,36 @@ class PatchSampler:
 
     def _pick(self, items: Sequence[Item] | Tensor) -> Item | Tensor:
         return items[int(self._random.integers(len(items)))]
+
+
+class PatchBatches:
+    """Batches of augmented patches, drawn without end.
+
+    Args:
+        plan: Patch and batch size, and the strength of augmentation.
+        cases: The training cases.
+        random: The source of chance.
+        device: Where the batches are made and left.
+    """
+
+    def __init__(
+        self, plan: Plan, cases: Sequence[PreparedCase], random: np.random.Generator, device: torch.device
+    ) -> None:
+        self._plan = plan
+        self._device = device
+        self._sampler = PatchSampler(cases, random)
+        self._deformation = RandomDeformation(plan, random)
+        self._intensity = RandomIntensity(plan.augmentation, random)
+
+    def draw(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Images ``B x 1 x D x H x W``, targets ``B x D x H x W`` (uint8), missing labels ``B x channels`` (bool)."""
+        images, targets, missing = [], [], []
+        for _ in range(self._plan.batch_size):
+            case, centre = self._sampler.draw(self._plan.patch_size)
+            deformation = self._deformation.draw(centre)
+            image, target = deformation.apply(case.image, case.target, self._plan.patch_size, self._device)
+            images.append(image)
+            targets.append(target)
+            missing.append(case.missing)
+        batch = self._intensity.apply(torch.stack(images))
+        return batch, torch.stack(targets), torch.stack(missing).to(self._device)

@@ -1,0 +1,152 @@
+"""What a program needs of the server's API."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from email.message import Message
+from email.parser import BytesParser
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from monailabel_app.errors import LabelLoopError
+
+PREDICTION_TIMEOUT_SECONDS = 1800.0
+
+
+class ServerAnswer(LabelLoopError):
+    """The server refused a request.
+
+    Attributes:
+        status: The HTTP status.
+    """
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+class LoopClient:
+    """Talks to a LabelLoop server over HTTP."""
+
+    def __init__(self, url: str, token: str | None = None) -> None:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=httpx.Timeout(60.0, connect=5.0))
+
+    def close(self) -> None:
+        self._http.close()
+
+    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        answer = self._http.request(method, path, **options)
+        if answer.is_error:
+            raise ServerAnswer(answer.status_code, _detail(answer))
+        return answer
+
+    def capabilities(self) -> dict[str, Any]:
+        return self._send("GET", "/loop/").json()
+
+    def cases(self) -> list[dict[str, Any]]:
+        """All cases, page by page."""
+        found: list[dict[str, Any]] = []
+        while True:
+            page = self._send("GET", "/loop/cases", params={"offset": len(found), "limit": 1000}).json()
+            found += page["cases"]
+            if len(found) >= page["total"] or not page["cases"]:
+                return found
+
+    def split(self) -> dict[str, list[str]]:
+        return self._send("GET", "/loop/split").json()
+
+    def name_validation_cases(self, cases: Iterable[str]) -> None:
+        self._send("POST", "/loop/split/validation", json={"cases": list(cases)})
+
+    def next_case(self, strategy: str, annotator: str, exclude: Iterable[str] = ()) -> str | None:
+        """Id of the case to annotate next; None when all are finished."""
+        request = {"client_id": annotator, "exclude": list(exclude)}
+        return self._send("POST", f"/activelearning/{strategy}", json=request).json().get("id")
+
+    def predict(self, case_id: str, folder: Path) -> tuple[Path, dict[str, Any]]:
+        """Predict with the published version; the label map is written into ``folder``.
+
+        Raises:
+            ServerAnswer: Status 409 when no version is published yet.
+        """
+        answer = self._send(
+            "POST",
+            "/infer/segmentation",
+            params={"image": case_id},
+            data={"params": "{}"},
+            timeout=PREDICTION_TIMEOUT_SECONDS,
+        )
+        parts = _multipart(answer)
+        file = folder / "prediction.nii.gz"
+        file.write_bytes(parts["image"])
+        return file, json.loads(parts["params"])
+
+    def submit(self, case_id: str, annotator: str, label_map: Path, labels: dict[str, int]) -> dict[str, Any]:
+        """Submit a final annotation."""
+        record = {"author": annotator, "status": "final", "labels": labels}
+        with label_map.open("rb") as file:
+            answer = self._send(
+                "PUT",
+                f"/loop/cases/{case_id}/annotation",
+                data={"record": json.dumps(record)},
+                files={"label": (label_map.name, file)},
+            )
+        return answer.json()
+
+    def training_defaults(self) -> dict[str, Any]:
+        return self._send("GET", "/loop/training/defaults").json()
+
+    def start_training(self, changes: dict[str, Any]) -> str:
+        """Queue a training run with the server's settings but for these changes; return its id."""
+        return self._send("POST", "/loop/training", json={**self.training_defaults(), **changes}).json()["id"]
+
+    def training(self, job_id: str) -> dict[str, Any]:
+        return self._send("GET", f"/loop/training/{job_id}").json()
+
+    def unfinished_training(self) -> list[str]:
+        """Ids of queued and running training runs."""
+        jobs = self._send("GET", "/loop/training").json()
+        return [job["id"] for job in jobs if job["state"] not in ("done", "failed", "stopped")]
+
+    def versions(self) -> dict[str, Any]:
+        return self._send("GET", "/loop/versions/segmentation").json()
+
+    def wait_until_up(self, seconds: float) -> None:
+        """Wait until the server answers.
+
+        Raises:
+            LabelLoopError: It does not in this time.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                self.capabilities()
+                return
+            except httpx.TransportError as error:
+                if time.monotonic() > deadline:
+                    raise LabelLoopError(f"the server did not answer within {seconds:g} s: {error}") from error
+                time.sleep(0.2)
+
+
+def _detail(answer: httpx.Response) -> str:
+    try:
+        return str(answer.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        return f"{answer.status_code}: {answer.text[:500]}"
+
+
+def _multipart(answer: httpx.Response) -> dict[str, bytes]:
+    """The parts of a multipart answer by their names."""
+    header = f"Content-Type: {answer.headers['content-type']}\r\n\r\n".encode()
+    message = BytesParser().parsebytes(header + answer.content)
+    parts: dict[str, bytes] = {}
+    for part in message.get_payload():
+        assert isinstance(part, Message)
+        name = str(part.get_param("name", header="content-disposition"))
+        parts[name] = part.get_payload(decode=True)
+    return parts

@@ -1,0 +1,206 @@
+"""The loop itself: next case, predict, correct, submit; train after every few; look at the frozen validation cases."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from monailabel_app.demo.client import LoopClient, ServerAnswer
+from monailabel_app.demo.truth import Truth
+from monailabel_app.errors import BadInput, LabelLoopError
+
+ANNOTATOR = "demo clinician"
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class LoopPlan:
+    """How the clinician works.
+
+    Attributes:
+        validation: Number of cases annotated first, for validation alone.
+        annotate: Number of cases annotated for training, in all.
+        batch: A training run starts after this many.
+        training: What the training runs do differently from the server's settings, such as ``{"minutes": 1}``.
+        seed: Draws the validation cases.
+    """
+
+    validation: int
+    annotate: int
+    batch: int
+    strategy: str = "random"
+    training: dict[str, Any] | None = None
+    seed: int = 0
+
+
+class DemoLoop:
+    """Plays a clinician against a server. What is done is read from the server, so a broken-off run goes on."""
+
+    def __init__(self, client: LoopClient, truth: Truth, plan: LoopPlan, console: Console) -> None:
+        self.client = client
+        self.truth = truth
+        self.plan = plan
+        self.console = console
+        self.without_truth: list[str] = []
+
+    def run(self) -> None:
+        """Go through the whole loop, or through what is left of it.
+
+        Raises:
+            LabelLoopError: A training run failed; the message says why.
+        """
+        cases = [case for case in self.client.cases() if case["status"] != "unusable"]
+        self.without_truth = [case["id"] for case in cases if self.truth.file(case["id"]) is None]
+        known = [case["id"] for case in cases if self.truth.file(case["id"]) is not None]
+        if len(known) < self.plan.validation + 1:
+            raise BadInput(
+                f"{len(known)} of {len(cases)} cases have a label map in the truth folder: "
+                f"at least {self.plan.validation + 1} are needed ({self.plan.validation} for validation)"
+            )
+        for job_id in self.client.unfinished_training():
+            self._follow(job_id)
+        self._annotate_validation_cases(known)
+        self._rounds()
+
+    # --- annotating --------------------------------------------------------------------------------------------------
+
+    def _annotate_validation_cases(self, known: Sequence[str]) -> None:
+        patients = {case["id"]: case["patient"] for case in self.client.cases()}
+        named = set(self.client.split()["validation"])
+        chosen = [case_id for case_id in known if patients[case_id] in named]
+        if not chosen:
+            chosen = sorted(random.Random(self.plan.seed).sample(list(known), self.plan.validation))
+            self.client.name_validation_cases(chosen)
+        done = self._submitted()
+        left = [case_id for case_id in chosen if case_id not in done]
+        with self._progress() as progress:
+            bar = progress.add_task("Annotating the validation cases", total=len(chosen), completed=len(chosen) - len(left))
+            for case_id in left:
+                self._submit(case_id)
+                progress.advance(bar)
+
+    def _rounds(self) -> None:
+        while True:
+            annotated, trained = self._counts()
+            if annotated > trained and (annotated % self.plan.batch == 0 or annotated >= self.plan.annotate):
+                self._train(annotated)
+                continue
+            if annotated >= self.plan.annotate or not self._annotate_batch(annotated):
+                annotated, trained = self._counts()
+                if annotated > trained:
+                    self._train(annotated)
+                return
+
+    def _counts(self) -> tuple[int, int]:
+        """Number of annotated training cases, and of those that the newest version was trained on."""
+        training = set(self.client.split()["training"])
+        cases = self.client.cases()
+        annotated = sum(case["status"] in ("submitted", "approved") and case["patient"] in training for case in cases)
+        versions = self.client.versions()["versions"]
+        return annotated, training_cases(versions[-1]) if versions else 0
+
+    def _annotate_batch(self, annotated: int) -> bool:
+        """Annotate up to the end of the batch; say whether there was a case to annotate."""
+        goal = min(self.plan.annotate, (annotated // self.plan.batch + 1) * self.plan.batch)
+        corrected: list[float] = []
+        with self._progress() as progress:
+            bar = progress.add_task(f"Annotating cases {annotated + 1} to {goal}", total=goal - annotated)
+            for done in range(goal - annotated):
+                case_id = self.client.next_case(self.plan.strategy, ANNOTATOR, exclude=self.without_truth)
+                if case_id is None:
+                    return done > 0
+                corrected += self._dice_of_prediction(case_id)
+                self._submit(case_id)
+                progress.advance(bar)
+        if corrected:
+            mean = sum(corrected) / len(corrected)
+            self.console.print(f"  the predictions that were corrected had a Dice of [bold]{mean:.3f}[/] on average")
+        return True
+
+    def _dice_of_prediction(self, case_id: str) -> list[float]:
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                file, facts = self.client.predict(case_id, Path(folder))
+            except ServerAnswer as error:
+                if error.status == 409:  # nothing is published yet
+                    return []
+                raise
+            scores = self.truth.dice(case_id, file, facts["label_names"])
+        return [sum(scores.values()) / len(scores)] if scores else []
+
+    def _submit(self, case_id: str) -> None:
+        file = self.truth.file(case_id)
+        assert file is not None  # cases without truth are never asked for
+        self.client.submit(case_id, ANNOTATOR, file, self.truth.names)
+
+    def _submitted(self) -> set[str]:
+        return {case["id"] for case in self.client.cases() if case["status"] in ("submitted", "approved")}
+
+    # --- training ----------------------------------------------------------------------------------------------------
+
+    def _train(self, annotated: int) -> None:
+        number = len(self.client.versions()["versions"]) + 1
+        self.console.print(f"[bold]Round {number}[/]: training on {annotated} annotated cases")
+        self._follow(self.client.start_training({"requested_by": ANNOTATOR, **(self.plan.training or {})}))
+
+    def _follow(self, job_id: str) -> None:
+        """Show a training run until it has ended, then what became of its version."""
+        with self._progress() as progress:
+            bar = progress.add_task("Training", total=None)
+            while True:
+                status = self.client.training(job_id)
+                job = status["job"]
+                progress.update(bar, **_shown(job))
+                if job["ended"] is not None:
+                    break
+                time.sleep(POLL_SECONDS)
+        if job["state"] == "failed":
+            raise LabelLoopError(f"training failed: {job['detail']}\n" + "\n".join(status["log"]))
+        self._say_result(job)
+
+    def _say_result(self, job: dict[str, Any]) -> None:
+        record = next((one for one in self.client.versions()["versions"] if one["number"] == job["version"]), None)
+        if record is None:
+            self.console.print(f"  {job['detail']}")
+            return
+        dice = record["mean_dice"]
+        figure = f"Dice [bold]{dice:.3f}[/] on the frozen validation cases" if dice is not None else "not measured"
+        self.console.print(f"  v{record['number']}: {figure}. {job['detail']}")
+
+    def _progress(self) -> Progress:
+        return Progress(
+            TextColumn("{task.description:<34}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=False,
+        )
+
+
+def training_cases(version: dict[str, Any]) -> int:
+    """How many annotated cases a version was trained on."""
+    return sum(use["role"] == "training" for use in version["annotations"])
+
+
+def _shown(job: dict[str, Any]) -> dict[str, Any]:
+    progress = job["progress"]
+    description = f"{job['state'].capitalize()}"
+    dice = [record["validation_dice"] for record in progress["curve"] if record["validation_dice"] is not None]
+    if dice:
+        description += f", Dice so far {max(dice):.3f}"
+    if not progress["epochs"]:
+        return {"description": description}
+    return {"description": description, "total": progress["epochs"], "completed": progress["epoch"]}
+
+

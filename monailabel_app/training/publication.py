@@ -1,0 +1,57 @@
+"""The rule by which a candidate version takes the place of the published one."""
+
+from __future__ import annotations
+
+from monailabel_app.models.scores import Evaluation, EvaluationKind
+from monailabel_app.models.version import Decision
+
+
+def decide(candidate: Evaluation | None, published: Evaluation | None, published_number: int | None) -> Decision:
+    """Publish the candidate only if it is better.
+
+    Args:
+        candidate: The candidate's figures, or None if nothing could be measured.
+        published: The published version's on the same cases, measured now; None if there is none or it could not be.
+        published_number: Number of the published version.
+
+    The mean Dice is taken over the candidate's labels; a label that the published version does not know counts 0 for
+    it, so a version that has learned a new structure can take over.
+    """
+    if published_number is None:
+        return Decision(
+            publish=True,
+            reason="published as the first version" + ("" if candidate else "; nothing to measure it on yet"),
+            dice=candidate.mean_dice if candidate else None,
+        )
+    if candidate is None or candidate.mean_dice is None:
+        return Decision(
+            publish=False,
+            reason=f"kept: there is nothing to compare it with v{published_number} on; publish it by hand if you trust it",
+            compared_with=published_number,
+        )
+    other = mean_dice_over(published, list(candidate.labels)) if published is not None else None
+    return _compare(candidate, other, published_number)
+
+
+def _compare(candidate: Evaluation, other: float | None, published_number: int) -> Decision:
+    dice = candidate.mean_dice
+    assert dice is not None  # the caller has looked
+    where = (
+        f"the same {len(candidate.cases)} validation cases"
+        if candidate.kind is EvaluationKind.HELD_OUT
+        else "cross-validation (too few validation cases)"
+    )
+    facts = {"compared_with": published_number, "dice": dice, "other_dice": other}
+    if other is None:
+        return Decision(publish=False, reason=f"kept: v{published_number} has no figure to compare with", **facts)
+    figures = f"Dice {dice:.4f} against {other:.4f} of v{published_number} on {where}"
+    if dice > other:
+        return Decision(publish=True, reason=f"published: better, {figures}", **facts)
+    return Decision(publish=False, reason=f"kept, not published: not better, {figures}", **facts)
+
+
+def mean_dice_over(evaluation: Evaluation, labels: list[str]) -> float | None:
+    """Mean Dice over some labels; a label that the version does not know counts 0."""
+    known = [evaluation.labels[name].dice if name in evaluation.labels else 0.0 for name in labels]
+    values = [value for value in known if value is not None]
+    return sum(values) / len(values) if values else None
