@@ -1,4 +1,4 @@
-"""The abdomen of one patient, painted from the skin inwards. Body frame: LPS, mm, z = 0 at the level of the kidneys."""
+"""The abdomen of one patient, painted from the skin inwards. Coordinates are those of the body frame (see `Grid`)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from sample_data.texture import Grid
 
 AIR_HU = -1000.0
 LUNG_HU = -840.0
+# Standard deviation of the displacement of all anatomy, and of an organ's surface.
 _WARP_MM = 4.5
 _UNEVEN_MM = 1.6
 _INF = float("inf")

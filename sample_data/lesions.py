@@ -17,6 +17,7 @@ from sample_data.texture import Grid, SmoothField
 LESION = "lesion"
 # The largest radius of a lesion of radius 1, lobes and unequal axes included.
 _REACH = 1.3
+# The smallest radius.
 _SMALLEST_MM = 7.0
 
 
@@ -124,24 +125,22 @@ class LesionShape:
         return Grid(x=grid.x - x, y=grid.y - y, z=grid.z - z)
 
 
-def draw_lesion(
-    rng: np.random.Generator, *, organs: dict[Organ, np.ndarray], grid: Grid, smallest_mm: float = _SMALLEST_MM
-) -> LesionShape | None:
+def draw_lesion(rng: np.random.Generator, *, organs: dict[Organ, np.ndarray], grid: Grid) -> LesionShape | None:
     """Draw a lesion that lies wholly inside the liver or a kidney.
 
     Args:
         rng: where it is drawn from.
         organs: the voxels (bool, ``K x J x I``) of each organ in which a lesion may lie.
-        grid: the voxel centres, mm.
-        smallest_mm: smallest radius, mm.
+        grid: the voxel centres, mm; it bounds the size from below, so that a lesion has at least a few voxels.
 
     Returns:
         The lesion, or None where the organ has no room for one.
     """
     kind = LesionKind(rng.choice(list(LesionKind)))
     organ = Organ(rng.choice([Organ.LIVER, Organ.LEFT_KIDNEY, Organ.RIGHT_KIDNEY], p=[0.6, 0.2, 0.2]))
-    wanted = rng.uniform(smallest_mm + 2, smallest_mm + 15)
     spacing = [float(axis[1] - axis[0]) for axis in (grid.z, grid.y, grid.x)]
+    smallest_mm = max(_SMALLEST_MM, 1.2 * max(spacing))
+    wanted = rng.uniform(smallest_mm + 2, smallest_mm + 15)
     # A voxel less: the transform measures between voxel centres, and the centre is moved within its voxel below.
     depth = ndimage.distance_transform_edt(organs[organ], sampling=spacing) - max(spacing)
     radius = min(wanted, 0.95 * float(depth.max()) / _REACH)

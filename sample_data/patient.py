@@ -21,7 +21,14 @@ class Organ(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Build:
-    """The trunk: half axes of the skin's ellipse, thickness of fat and abdominal wall, where the ribs begin (mm)."""
+    """The trunk, in mm.
+
+    Attributes:
+        half_width_mm, half_depth_mm: half axes of the skin's outline.
+        fat_mm, wall_mm: mean thickness of the subcutaneous fat and of the abdominal wall.
+        rib_phase_mm, disc_phase_mm: where the pattern of ribs and that of vertebrae start.
+        dome_mm: height of the right dome of the diaphragm.
+    """
 
     half_width_mm: float
     half_depth_mm: float

@@ -100,12 +100,11 @@ def _scanner_frame(
 
 
 def _paint_lesions(canvas: Canvas, rng: np.random.Generator, grid: Grid) -> list[LesionShape]:
-    coarsest = max(float(axis[1] - axis[0]) for axis in (grid.x, grid.y, grid.z))
     shapes: list[LesionShape] = []
     taken = np.zeros(grid.shape, bool)
     for _ in range(rng.choice(len(_LESION_COUNTS), p=_LESION_COUNTS)):
         organs = {organ: canvas.mask(organ) & ~taken for organ in Organ}
-        shape = draw_lesion(rng, organs=organs, grid=grid, smallest_mm=max(7.0, 1.2 * coarsest))
+        shape = draw_lesion(rng, organs=organs, grid=grid)
         if shape is None:
             continue
         shapes.append(shape)

@@ -169,10 +169,11 @@ def normalise(values: Tensor, how: Normalisation) -> Tensor:
         return values.clamp_(*how.clip).sub_(how.mean).div_(how.std)
     sample = values.flatten()[:: max(1, values.numel() // STATISTICS_VOXELS)]
     # Scans with the skull stripped, or padded, are mostly exact zeros: those say nothing about the tissue.
-    sample = sample[sample != 0] if bool((sample != 0).any()) else sample
+    tissue = sample[sample != 0]
+    sample = tissue if len(tissue) and tissue.min() < tissue.max() else sample
     low, high = torch.quantile(sample, torch.tensor([0.005, 0.995])).tolist()
     sample = sample.clamp(low, high)
-    scale = float(sample.std()) if sample.numel() > 1 else 0.0
+    scale = float(sample.std(correction=0))
     return values.clamp_(low, high).sub_(sample.mean()).div_(scale if scale > 0 else 1.0)
 
 

@@ -214,7 +214,8 @@ def sided_axes(labels: Sequence[str]) -> tuple[int, ...]:
 
     An image mirrored along such an axis would show the right kidney under the name of the left one.
     """
-    words = {word for label in labels for word in re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", label).lower())}
+    apart = [re.sub(r"(?<=[a-z])(?=[A-Z])", " ", label).lower() for label in labels]
+    words = {word for label in apart for word in re.findall(r"[a-z0-9]+", label)}
     glued = {side for side in ("left", "right") for label in labels if side in label.lower()}
     return tuple(axis for axis, (one, other) in enumerate(_OPPOSITES) if (words | glued) & (one | other))
 

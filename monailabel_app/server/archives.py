@@ -53,9 +53,9 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int = MAX_UNPACKED_BYTES, 
             for number, member in enumerate(members):
                 if number >= max_files:
                     raise BadInput(f"the archive has more than {max_files:,} members: send it in parts")
-                target = folder / check_id(member.name)
                 if _is_hidden(member.name):
                     continue
+                target = folder / check_id(member.name)
                 left -= _write(member, target, left)
                 images += _keep_if_image(target)
     except FileExistsError as error:
@@ -106,7 +106,9 @@ def _tar_members(file: tarfile.TarFile) -> Iterator[_Member]:
 
 
 def _is_hidden(name: str) -> bool:
-    return "__MACOSX" in name.split("/")
+    """Say whether a system put the member there (``.DS_Store``, ``__MACOSX/._scan.nii``)."""
+    parts = name.split("/")
+    return "__MACOSX" in parts or any(part.startswith(".") and not part.startswith("..") for part in parts)
 
 
 def _write(member: _Member, target: Path, left: int) -> int:

@@ -137,7 +137,8 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
 
 
 def _check_of(endpoint: Callable[..., Any], served: ServedFolders) -> Callable[[Arguments], Arguments]:
-    check_params = confinement.check_batch_params if endpoint.__module__ == batch_infer.__name__ else None
+    is_batch = endpoint.__module__ == batch_infer.__name__
+    check_params = confinement.check_batch_params if is_batch else confinement.check_params
     labels = "tag" in inspect.signature(endpoint).parameters
 
     def check(arguments: Arguments) -> Arguments:
@@ -146,15 +147,21 @@ def _check_of(endpoint: Callable[..., Any], served: ServedFolders) -> Callable[[
         if isinstance(params, str):
             checked["params"] = confinement.check_info(params)
         elif params is not None:
-            checked["params"] = (check_params or confinement.check_params)(params)
+            checked["params"] = check_params(params)
         _check_sum(checked.get("check_sum"))
-        which = next((checked[name] for name in ("image", "label", "id") if name in checked), None)
-        if which is not None:
+        for which in _ids_in(checked):
             store = app_instance().datastore()
             served.check_label(store, which, checked["tag"]) if labels else served.check_image(store, which)
         return checked
 
     return check
+
+
+def _ids_in(arguments: Arguments) -> list[str]:
+    ids = [arguments[name] for name in ("image", "label", "id") if name in arguments]
+    params = arguments.get("params")
+    batch = params.get("images") if isinstance(params, dict) else None
+    return ids + (batch if isinstance(batch, list) else [])
 
 
 def _as_it_is(value: Any) -> Any:

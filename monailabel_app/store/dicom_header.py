@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import struct
+import warnings
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,7 +13,7 @@ from typing import Any, BinaryIO
 from pydicom.dataset import FileDataset
 from pydicom.filereader import read_partial
 from pydicom.tag import Tag
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
 """SOP class of a DICOMDIR, the table of contents of a CD (PS3.3 Annex F)."""
@@ -20,9 +21,15 @@ MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
 PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 """Float, double float and integer pixel data."""
 
+NATIVE_SYNTAXES = ("", ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
+"""Transfer syntaxes of uncompressed pixel data, and of a file that names none."""
+
 PIXEL_GROUP = 0x7FE0
 UNDEFINED_LENGTH = 0xFFFFFFFF
 ITEM, SEQUENCE_END = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
+
+# pydicom quotes each value that breaks a rule of the standard in a warning, and so patients' data in a log.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"pydicom\.")
 
 _TAGS = [
     Tag(keyword)
@@ -148,10 +155,11 @@ def _parse(path: Path, file: BinaryIO, length: int) -> SliceHeader:
     try:
         dataset = read_partial(file, stop_when=at_pixels, force=True, specific_tags=_TAGS)
     except Exception as error:  # noqa: BLE001 - a parser on arbitrary bytes: whatever it stumbles over is damage
-        return SliceHeader(path=path, problem=f"damaged: its header cannot be parsed ({error or type(error).__name__})")
+        # Its message is left out: it may quote the patient's data.
+        return SliceHeader(path=path, problem=f"damaged: its header cannot be parsed ({type(error).__name__})")
     header = _header(path, dataset, bool(pixels))
     problem = None
-    if pixels and header.transfer_syntax != DeflatedExplicitVRLittleEndian:
+    if pixels and file.tell() < length:  # a deflated dataset was read to its end, and is checked by its checksum
         _, vr, size = pixels[-1]
         long_form = not dataset.is_implicit_VR and vr in ("OB", "OW", "UN", "OF", "OD", "OL", "OV")
         file.seek(12 if long_form else 8, os.SEEK_CUR)
@@ -164,7 +172,7 @@ def _parse(path: Path, file: BinaryIO, length: int) -> SliceHeader:
 
 def _native_problem(header: SliceHeader, dataset: FileDataset, held: int) -> str | None:
     """Whether uncompressed pixel data are shorter than rows, columns, frames, samples and bits promise."""
-    if header.rows is None or header.columns is None or UID(header.transfer_syntax).is_encapsulated:
+    if header.rows is None or header.columns is None or header.transfer_syntax not in NATIVE_SYNTAXES:
         return None
     bits = _number(dataset, "BitsAllocated") or 16
     samples = 2 if _text(dataset, "PhotometricInterpretation") == "YBR_FULL_422" else header.samples_per_pixel

@@ -158,8 +158,7 @@ def _images_of(headers: list[SliceHeader]) -> list[DicomSeries]:
         else:
             stack.append(header)
     volumes = [volume for stack in stacks for volume in split_repeats(stack)]
-    # The largest first, so that a localizer does not take the plain UID.
-    volumes.sort(key=lambda volume: (-len(volume), _deterministic(volume[0])))
+    volumes.sort(key=lambda volume: -len(volume))  # so that a localizer does not take the plain UID
     for number, volume in enumerate(volumes, start=1):
         base = _base_id(volume[0])
         images.append(_describe(volume, base if number == 1 else f"{base}.{number}", 3, _volume_problem(volume)))

@@ -52,7 +52,8 @@ def read_series(files: Sequence[Path | str]) -> sitk.Image:
     if not np.allclose(direction[:, 2], normal, atol=DIRECTION_TOLERANCE):
         raise UnreadableImage(f"{headers[0].path.name}: the rows and columns of the slices are not at right angles.")
     image.SetOrigin(headers[0].position)
-    image.SetSpacing((*image.GetSpacing()[:2], (places[-1] - places[0]) / (len(places) - 1)))
+    between_rows, between_columns = headers[0].pixel_spacing
+    image.SetSpacing((between_columns, between_rows, (places[-1] - places[0]) / (len(places) - 1)))
     image.SetDirection(direction.ravel().tolist())
     return image
 
@@ -81,6 +82,8 @@ def _along_normal(headers: list[SliceHeader]) -> tuple[np.ndarray, list[SliceHea
     for header in headers:
         if header.position is None or header.orientation is None:
             raise UnreadableImage(f"{header.path.name} does not say where in the patient it lies.")
+        if header.pixel_spacing is None or min(header.pixel_spacing) <= 0:
+            raise UnreadableImage(f"{header.path.name} does not say how large its pixels are.")
         if header.samples_per_pixel > 1:
             raise UnreadableImage(f"{header.path.name}: a volume of colour slices is not supported.")
         if (header.rows, header.columns) != (first.rows, first.columns):
@@ -98,8 +101,13 @@ def _along_normal(headers: list[SliceHeader]) -> tuple[np.ndarray, list[SliceHea
 def _picture(headers: list[SliceHeader]) -> sitk.Image:
     image = _read(headers, None)
     if image.GetNumberOfComponentsPerPixel() > 1:  # also where a palette gives one sample its colour
-        return first_slice(grey(image))
-    return first_slice(sitk.Cast(image, _voxel_type(headers)))
+        flat = first_slice(grey(image))
+    else:
+        flat = first_slice(sitk.Cast(image, _voxel_type(headers)))
+    spacing = headers[0].pixel_spacing
+    if spacing is not None and min(spacing) > 0:
+        flat.SetSpacing(spacing[::-1])
+    return flat
 
 
 def _read(headers: list[SliceHeader], voxel_type: int | None) -> sitk.Image:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import math
-import os
 import zlib
 from functools import lru_cache
 from pathlib import Path
@@ -20,7 +19,7 @@ from monailabel_app.errors import UnreadableImage
 CHUNK = 1 << 20
 GZIP_MAGIC = b"\x1f\x8b"
 JPEG_START_OF_SCAN, JPEG_END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
-META_IMAGE_HEADER_BYTES = 1 << 16
+META_IMAGE_LINE_BYTES = 1 << 12
 
 
 def check_complete(path: Path, reader: sitk.ImageFileReader) -> None:
@@ -43,7 +42,7 @@ def check_complete(path: Path, reader: sitk.ImageFileReader) -> None:
     elif name.endswith((".jpg", ".jpeg")):
         _check_jpeg(path)
     elif name.endswith((".mha", ".mhd")):
-        _check_meta_image(path, state.st_size, state.st_mtime_ns)
+        _check_meta_image(path)
 
 
 def _nifti_bytes(reader: sitk.ImageFileReader) -> int:
@@ -86,31 +85,34 @@ def _check_jpeg(path: Path) -> None:
         raise UnreadableImage(f"{path.name} was cut short: the JPEG data has no end. Copy it again.")
 
 
-@lru_cache(maxsize=1 << 16)
-def _check_meta_image(path: Path, length: int, changed_ns: int) -> None:
-    with path.open("rb") as file:
-        head = file.read(META_IMAGE_HEADER_BYTES)
-        fields = {}
-        for line in head.split(b"\n"):
-            key, _, value = (part.strip() for part in line.partition(b"="))
-            fields[key.lower()] = value
-            if key.lower() == b"elementdatafile":
-                break
-        if fields.get(b"compresseddata", b"").lower() != b"true" or b"elementdatafile" not in fields:
-            return
-        offset = head.index(b"\n", head.lower().index(b"elementdatafile")) + 1
-    voxels = fields[b"elementdatafile"].decode(errors="replace")
-    source = path if voxels.upper() == "LOCAL" else path.parent / voxels
+def _check_meta_image(path: Path) -> None:
+    fields, header_length = _meta_image_header(path)
+    if fields.get("compresseddata", "").lower() != "true" or "elementdatafile" not in fields:
+        return
+    named = fields["elementdatafile"]
+    local = named.upper() == "LOCAL"
+    source = path if local else path.parent / named
     if not source.is_file():
-        raise UnreadableImage(f"{path.name} says that its voxels are in {voxels}, which is not beside it.")
-    _inflate(path, source, offset if source == path else 0)
+        raise UnreadableImage(f"{path.name} says that its voxels are in {named}, which is not beside it.")
+    state = source.stat()
+    _check_zlib(source, header_length if local else 0, state.st_size, state.st_mtime_ns)
 
 
-def _inflate(path: Path, source: Path, offset: int) -> None:
-    """Decompress to nowhere, for the checksum at the end (zlib or gzip)."""
-    stream = zlib.decompressobj(zlib.MAX_WBITS | 32)
-    with source.open("rb") as file:
-        file.seek(offset, os.SEEK_SET)
+def _meta_image_header(path: Path) -> tuple[dict[str, str], int]:
+    """The fields of a MetaImage header, names in lower case, and its length; `ElementDataFile` ends it."""
+    fields: dict[str, str] = {}
+    with path.open("rb") as file:
+        while "elementdatafile" not in fields and (line := file.readline(META_IMAGE_LINE_BYTES)):
+            key, _, value = line.decode(errors="replace").partition("=")
+            fields[key.strip().lower()] = value.strip()
+        return fields, file.tell()
+
+
+@lru_cache(maxsize=1 << 16)
+def _check_zlib(path: Path, offset: int, length: int, changed_ns: int) -> None:
+    stream = zlib.decompressobj(zlib.MAX_WBITS | 32)  # zlib or gzip
+    with path.open("rb") as file:
+        file.seek(offset)
         try:
             while not stream.eof and (chunk := file.read(CHUNK)):
                 stream.decompress(chunk)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -64,7 +67,9 @@ def read_image(path: Path | str) -> sitk.Image:
         return read_rigid_image(path)
     check_complete(path, reader)
     try:
-        image = reader.Execute()
+        with _beside_no_other(path) as alone:
+            reader.SetFileName(os.fspath(alone))
+            image = reader.Execute()
     except (RuntimeError, MemoryError) as error:
         raise UnreadableImage(f"{path.name} cannot be read: {_plain(error)}") from error
     if image_suffix(path) in PICTURE_SUFFIXES:
@@ -171,13 +176,26 @@ def _read_header(path: Path) -> sitk.ImageFileReader | None:
     if not 2 <= len(size) or any(count > 1 for count in size[3:]):
         shape = " x ".join(str(count) for count in size)
         raise UnreadableImage(f"{path.name} holds several volumes ({shape}): save each volume as a file of its own.")
-    if suffix not in PICTURE_SUFFIXES and components > 1:
-        raise UnreadableImage(f"{path.name} has {components} values a voxel (colour, vectors): a scalar image is needed.")
     if "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()):
         raise UnreadableImage(f"{path.name} holds complex numbers: save the magnitude as an image.")
+    if suffix not in PICTURE_SUFFIXES and components > 1:
+        raise UnreadableImage(f"{path.name} has {components} values a voxel (colour, vectors): a scalar image is needed.")
     if not np.isfinite([*reader.GetSpacing(), *reader.GetOrigin(), *reader.GetDirection()]).all():
         raise UnreadableImage(f"{path.name}: its header does not say where the voxels lie (a value is not a number).")
     return reader
+
+
+@contextlib.contextmanager
+def _beside_no_other(path: Path) -> Iterator[Path]:
+    """The file under a path from which ITK takes the voxels of this very file.
+
+    Where ``a.nii`` lies beside ``a.nii.gz``, ITK reads the header of the second and then the voxels of the first.
+    """
+    if image_suffix(path) != ".nii.gz" or not path.with_suffix("").exists():
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(shutil.copyfile(path, Path(folder) / path.name))
 
 
 def _without_place(image: sitk.Image) -> sitk.Image:
@@ -190,7 +208,7 @@ def _plain(error: BaseException) -> str:
     text = str(error)
     if "Unable to determine ImageIO" in text or "Unknown PixelType" in text:
         return "it is damaged, or of a kind that is not supported."
-    if "MetaImage cannot be read" in text or "Error while reading" in text or "expected" in text:
+    if any(hint in text for hint in ("No such file", "Error while reading", "expected", "read error", "fread")):
         return "it is damaged or was cut short: copy it again."
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

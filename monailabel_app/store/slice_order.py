@@ -62,6 +62,9 @@ def split_repeats(headers: list[SliceHeader]) -> list[list[SliceHeader]]:
     Tried are the values of `DISTINGUISHING`, alone and then in pairs; taken are those that leave no place twice with
     the fewest volumes, and no more of them than twice the number of slices at the most crowded place (an acquisition
     number that counts slices tells nothing apart). If none does, the slices are returned as they came.
+
+    Returns:
+        The volumes, in ascending order of what tells them apart (the first echo comes first).
     """
     crowd = _most_at_one_place(headers)
     if crowd < 2:
@@ -69,10 +72,11 @@ def split_repeats(headers: list[SliceHeader]) -> list[list[SliceHeader]]:
     best: list[list[SliceHeader]] | None = None
     for count in (1, 2):
         for names in itertools.combinations(DISTINGUISHING, count):
-            parts: dict[str, list[SliceHeader]] = defaultdict(list)
+            parts: dict[tuple, list[SliceHeader]] = defaultdict(list)
             for header in headers:
-                parts[repr([getattr(header, name) for name in names])].append(header)
-            split = list(parts.values())
+                values = [getattr(header, name) for name in names]
+                parts[tuple((value is not None, value) for value in values)].append(header)
+            split = [parts[key] for key in sorted(parts)]
             resolved = all(_most_at_one_place(part) < 2 for part in split)
             if resolved and len(split) <= 2 * crowd and (best is None or len(split) < len(best)):
                 best = split

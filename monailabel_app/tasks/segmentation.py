@@ -115,7 +115,7 @@ class SegmentationTrainer(TrainTask):
             changes["epochs"] = int(params["max_epochs"])
         if params.get("pretrained") is False:
             changes["start"] = "scratch"
-        for name in ("minutes", "seed", "learning_rate", "plan", "steps_per_epoch", "start"):
+        for name in ("epochs", "minutes", "seed", "learning_rate", "plan", "steps_per_epoch", "start"):
             if params.get(name) is not None:
                 changes[name] = params[name]
         changes["requested_by"] = str(params.get("client_id") or "")

@@ -39,6 +39,9 @@ AIR_HU = -500
 VOXELS_ACROSS = 5
 """The smallest structure stays at least about this many voxels wide."""
 
+WHOLE_IMAGE_BONUS = 1.8
+"""A patch may be larger by this factor if it then holds a whole image: no window is computed twice."""
+
 MIN_BOTTLENECK = 4
 """Voxels left along an axis at the lowest level."""
 
@@ -152,17 +155,18 @@ def _plan(looks: Sequence[_Look], labels: list[str], dimension: int, memory_gb: 
     spacing = _spacing(looks, budget, reasons)
     extent = np.median([look.size * look.spacing for look in looks], axis=0)
     size = np.maximum(np.round(extent / spacing), 1).astype(int)
-    patch, strides, kernels = _patch_and_levels(size, spacing, budget)
+    nearly_all = np.percentile([look.size * look.spacing / spacing for look in looks], 90, axis=0)
+    patch, strides, kernels = _patch_and_levels(size, np.ceil(nearly_all), spacing, budget)
     filters = [min(budget.filters * 2**level, budget.max_filters) for level in range(len(strides))]
-    machine = "a CPU, where a small network answers in seconds" if memory_gb is None else f"{memory_gb:g} GB of GPU memory"
+    machine = "a CPU" if memory_gb is None else f"{memory_gb:g} GB of GPU memory"
     reasons["patch_size"] = (
         f"The median image has {_by(size)} voxels at this spacing, and the network sees {_by(patch)} of them at once, "
-        f"which suits {machine}."
+        f"as many as suit {machine}."
     )
-    reasons["batch_size"] = f"{budget.batch_size} patches in each step fit {machine.partition(',')[0]}."
+    reasons["batch_size"] = f"{budget.batch_size} patches in each step suit {machine}."
     reasons["network"] = (
         f"A U-Net as laid out by nnU-Net with {len(filters)} resolutions and {filters[0]} to {filters[-1]} features, "
-        f"for {machine}."
+        f"as large as suits {machine}."
     )
     normalisation = _normalisation(looks, reasons)
     return Plan(
@@ -187,7 +191,7 @@ def _spacing(looks: Sequence[_Look], budget: Budget, reasons: dict[str, str]) ->
         # Thick slices: lean towards the thinner ones, as nnU-Net does, or those would lose most of their slices.
         spacing[coarsest] = max(np.percentile(spacings[:, coarsest], 10), np.delete(spacing, coarsest).max())
     wanted = spacing.copy()
-    reasons["spacing"] = f"The usual voxel size of the {len(looks)} annotated images."
+    reasons["spacing"] = "The usual voxel size of the annotated images."
     extent = np.median([look.size * look.spacing for look in looks], axis=0)
     finest = min(look.smallest_label_mm for look in looks) / VOXELS_ACROSS
     limit = budget.volume_voxels
@@ -202,19 +206,27 @@ def _spacing(looks: Sequence[_Look], budget: Budget, reasons: dict[str, str]) ->
 
 
 def _patch_and_levels(
-    size: np.ndarray, spacing: np.ndarray, budget: Budget
+    size: np.ndarray, nearly_all: np.ndarray, spacing: np.ndarray, budget: Budget
 ) -> tuple[tuple[int, ...], list[tuple[int, ...]], list[tuple[int, ...]]]:
-    """Patch size, and strides and kernels of each level."""
-    patch = size.astype(float)
-    while np.prod(patch) > budget.patch_voxels:
-        # Cut where the patch is longest in mm relative to the rest: the network should see as far in all directions.
+    """Patch size, and strides and kernels of each level.
+
+    Args:
+        size: Median size of the images, voxels.
+        nearly_all: A size that holds nine images in ten: where it can be had, prediction takes a single window.
+        spacing: mm.
+        budget: What the machine can carry.
+    """
+    whole = bool(np.prod(nearly_all) <= WHOLE_IMAGE_BONUS * budget.patch_voxels)
+    patch = (nearly_all if whole else size).astype(float)
+    while not whole and np.prod(patch) > budget.patch_voxels:
+        # Cut where it is longest, in voxels and somewhat in mm: the network should see as far in all directions.
         patch[np.argmax(patch * np.sqrt(spacing / spacing.min()))] *= 0.98
     strides, kernels = _levels(patch, spacing, budget.max_levels)
     divisor = np.prod(strides, axis=0)
-    rounded = np.maximum(np.ceil(patch / divisor - 0.25), 1) * divisor
-    if np.all(rounded < 2 * divisor):
-        rounded = 2 * divisor
-    return tuple(int(n) for n in rounded), strides, kernels
+    patch = (np.ceil(patch / divisor) if whole else np.maximum(np.round(patch / divisor), 1)) * divisor
+    if np.all(patch < 2 * divisor):
+        patch = 2 * divisor
+    return tuple(int(n) for n in patch), strides, kernels
 
 
 def _levels(
@@ -225,13 +237,13 @@ def _levels(
     sizes, steps = patch.copy(), spacing.copy()
     stride = np.ones(len(patch), int)
     while True:
-        thick = steps > 2 * steps.min()
         strides.append(tuple(stride.tolist()))
-        kernels.append(tuple(1 if flag else 3 for flag in thick))
-        longest = (sizes / 2 >= MIN_BOTTLENECK) & ~(steps > 2 * steps[sizes / 2 >= MIN_BOTTLENECK].min(initial=np.inf))
-        if len(strides) >= 3 and (len(strides) == max_levels or not longest.any()):
+        kernels.append(tuple(1 if thick else 3 for thick in steps > 2 * steps.min()))
+        long = sizes / 2 >= MIN_BOTTLENECK
+        finest = steps[long].min(initial=np.inf)
+        stride = np.where(long & (steps <= 2 * finest), 2, 1)
+        if len(strides) >= 3 and (len(strides) == max_levels or not long.any()):
             return strides, kernels
-        stride = np.where(longest, 2, 1)
         sizes, steps = sizes / stride, steps * stride
 
 

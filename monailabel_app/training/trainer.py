@@ -26,6 +26,7 @@ from monailabel_app.inference.predictor import (
 )
 from monailabel_app.models.networks import Weights, build_network, logits_by_level, warm_start, weights_of
 from monailabel_app.models.plan import Plan
+from monailabel_app.models.version import EpochRecord
 from monailabel_app.training.dataset import PatchBatches, PreparedCase, TrainingCase, prepare_case
 
 VALIDATION_SHARE = 0.15
@@ -83,17 +84,6 @@ class Schedule:
         positive = self.epochs > 0 and self.steps_per_epoch > 0 and self.learning_rate > 0
         if not positive or not 0 <= self.warm_up < 1 or (self.max_seconds is not None and self.max_seconds <= 0):
             raise BadInput("A training schedule needs at least one epoch, one step, and a positive rate and time limit.")
-
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """One point of the learning curve; `validation_dice` is the mean over labels, none where it was not measured."""
-
-    epoch: int
-    seconds: float
-    train_loss: float
-    validation_dice: float | None
-    learning_rate: float
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import logging
 import os
 import shutil
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ import httpx
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import uvicorn
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
@@ -65,10 +67,16 @@ def stand_in_app():
         def init_infers(self):
             return {MODEL: Square()}
 
+        def on_init_complete(self) -> None:
+            import monailabel.app
+
+            monailabel.app.app.middleware_stack = self.front
+
         def infer(self, request, datastore=None):
             assert ("image" in request) != ("image_file" in request)
             if "image_file" in request:
                 assert isinstance(request["image_file"], Path)
+                assert isinstance(request.get("label_file", Path()), Path)
                 request = {**request, "image": str(request["image_file"])}
             return super().infer(request, datastore)
 
@@ -84,8 +92,19 @@ def write_image(path: Path, value: int = 7) -> bytes:
 
 
 @pytest.fixture
-def site(tmp_path, monkeypatch, stand_in_app) -> Iterator[SimpleNamespace]:
+def site(tmp_path, monkeypatch, stand_in_app) -> SimpleNamespace:
     """An app with two cases, a link that leads out of the studies, a secret beside them, and an HTTP client."""
+    return build_site(tmp_path, monkeypatch, stand_in_app)
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory, stand_in_app) -> Iterator[SimpleNamespace]:
+    """A site for attacks: one for all, as each of them has to leave the disk as it was."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        yield build_site(tmp_path_factory.mktemp("target"), monkeypatch, stand_in_app)
+
+
+def build_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stand_in_app) -> SimpleNamespace:
     from monailabel.config import settings
     from monailabel.interfaces.utils.app import apps
 
@@ -119,7 +138,7 @@ def site(tmp_path, monkeypatch, stand_in_app) -> Iterator[SimpleNamespace]:
 
         return asyncio.run(run())
 
-    yield SimpleNamespace(
+    return SimpleNamespace(
         app=app, ask=ask, root=tmp_path, studies=studies, outside=outside, image=image, secret=secret, instance=instance
     )
 
@@ -157,7 +176,48 @@ def test_the_paths_and_parameters_are_those_of_the_platform(site) -> None:
             assert ours[path][method]["tags"] == operation["tags"]
 
 
-def test_the_stock_client_works_against_it(site) -> None:
+@pytest.fixture
+def address(site) -> Iterator[str]:
+    """The site as it is really served: uvicorn runs the platform's app, whose inside our app replaces at the start."""
+    import monailabel.app
+
+    site.instance.front = AccessMiddleware(site.app, policy_for(host="127.0.0.1"))
+    server = uvicorn.Server(uvicorn.Config("monailabel.app:app", host="127.0.0.1", port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    end = time.monotonic() + 20
+    while not server.started and time.monotonic() < end:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join(10)
+    monailabel.app.app.middleware_stack = None
+
+
+def test_the_platforms_own_client_works_against_the_served_app(site, address) -> None:
+    from monailabel.client import MONAILabelClient
+
+    assert httpx.get(f"{address}/info/", headers={"Origin": "https://evil.example"}).status_code == 403
+    client = MONAILabelClient(address, str(site.root / "tmp"), "me")
+    scan = site.root / "scan.nii.gz"
+    scan.write_bytes(site.image)
+    assert not client.auth_enabled() and client.auth_valid_token()
+    assert MODEL in client.info()["models"]
+    assert client.upload_image(str(scan), "scan", {}) == {"image": "scan"}
+    assert client.next_sample("random", {})["id"] in ("case1", "scan", "link")
+    file, params = client.infer(MODEL, "scan", {"label": "left kidney", "result_extension": ".nrrd"}, str(scan))
+    assert Path(file).read_bytes().startswith(b"NRRD") and params["seen"]["label_name"] == "left kidney"
+    session = client.create_session(str(scan))["session_id"]
+    assert client.get_session(session)["name"] == session
+    file, _ = client.infer(MODEL, "", {}, session_id=session)
+    assert Path(file).read_bytes() == site.image
+    client.remove_session(session)
+    assert client.save_label("scan", str(scan), "final", {"label_info": []})["label"] == "scan"
+    assert Path(client.download_label("scan", "final")).read_bytes() == site.image
+    assert client.datastore()["objects"]["scan"]["labels"].keys() == {"final"}
+
+
+def test_the_routes_answer_what_clients_know(site) -> None:
     assert site.ask("GET", "/info/").json()["models"].keys() == {MODEL}
     assert site.ask("GET", "/auth/").json()["enabled"] is False
     assert site.ask("GET", "/auth/token/valid").status_code == 200
@@ -254,7 +314,7 @@ def test_slow_inferences_do_not_hold_up_the_other_routes(site) -> None:
             await client.get("/info/")
             begin = time.perf_counter()
             slow = [
-                asyncio.create_task(client.post(f"/infer/{MODEL}?image=case1", data={"params": '{"seconds": 1}'}))
+                asyncio.create_task(client.post(f"/infer/{MODEL}?image=case1", data={"params": '{"seconds": 1.5}'}))
                 for _ in range(2)
             ]
             await asyncio.sleep(0.05)
@@ -269,16 +329,16 @@ def test_slow_inferences_do_not_hold_up_the_other_routes(site) -> None:
 
     times, statuses, whole = asyncio.run(run())
     assert statuses == [200, 200]
-    assert len(times) >= 5 and max(times) < 0.5
-    assert whole < 1.8
+    assert len(times) >= 5 and max(times) < 1.0
+    assert whole < 2.7
 
 
 def test_many_slow_inferences_leave_the_thread_pool_to_the_other_routes(site) -> None:
     async def run() -> float:
         async with client_of(site.app) as client:
-            body = {"params": '{"seconds": 0.4, "no_file": 1}'}
+            body = {"params": '{"seconds": 1.5, "no_file": 1}'}
             slow = [asyncio.create_task(client.post(f"/infer/{MODEL}?image=case1", data=body)) for _ in range(60)]
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.4)
             start = time.perf_counter()
             await client.get("/info/")
             taken = time.perf_counter() - start
@@ -287,7 +347,7 @@ def test_many_slow_inferences_leave_the_thread_pool_to_the_other_routes(site) ->
             await asyncio.gather(*slow, return_exceptions=True)
             return taken
 
-    assert asyncio.run(run()) < 0.4
+    assert asyncio.run(run()) < 0.7
 
 
 # --- attacks ---------------------------------------------------------------------------------------------------------
@@ -379,12 +439,12 @@ ATTACKS = [
 
 
 @pytest.mark.parametrize(("method", "url", "more", "evil"), ATTACKS)
-def test_an_evil_value_is_refused_and_changes_nothing(site, method, url, more, evil) -> None:
-    before = disk(site.root)
-    answer = site.ask(method, url.format(quote(evil.format(outside=site.outside), safe="")), **more())
+def test_an_evil_value_is_refused_and_changes_nothing(target, method, url, more, evil) -> None:
+    before = disk(target.root)
+    answer = target.ask(method, url.format(quote(evil.format(outside=target.outside), safe="")), **more())
     assert 400 <= answer.status_code < 500, answer.text
-    assert disk(site.root) == before
-    assert SECRET not in answer.content and site.secret not in answer.content
+    assert disk(target.root) == before
+    assert SECRET not in answer.content and target.secret not in answer.content
     if method != "HEAD":
         assert answer.json()["detail"]
 
@@ -404,10 +464,10 @@ def test_every_route_with_a_name_or_id_is_under_attack_above(site) -> None:
 
 @pytest.mark.parametrize("path", ["/session/..%2f..%2foutside", "/model/%2e%2e/%2e%2e/outside", "/session/../outside"])
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
-def test_a_path_with_encoded_steps_up_is_no_route(site, method, path) -> None:
-    before = disk(site.root)
-    assert 400 <= site.ask(method, path).status_code < 500
-    assert disk(site.root) == before
+def test_a_path_with_encoded_steps_up_is_no_route(target, method, path) -> None:
+    before = disk(target.root)
+    assert 400 <= target.ask(method, path).status_code < 500
+    assert disk(target.root) == before
 
 
 def test_labels_behind_a_link_are_not_served_nor_overwritten(site) -> None:
@@ -454,13 +514,14 @@ EVIL_PARAMS = [
 @pytest.mark.parametrize(
     "url", [f"/infer/{MODEL}?image=case1", f"/batch/infer/{MODEL}?run_sync=true", "/activelearning/random", "/scoring/"]
 )
-def test_params_cannot_say_which_file_is_read_or_written(site, url, params) -> None:
-    before = disk(site.root)
-    sent = json.loads(json.dumps(params).replace("{outside}", str(site.outside)))
-    answer = site.ask("POST", url, **({"data": {"params": json.dumps(sent)}} if "/infer/sq" in url[:9] else {"json": sent}))
+def test_params_cannot_say_which_file_is_read_or_written(target, url, params) -> None:
+    before = disk(target.root)
+    sent = json.loads(json.dumps(params).replace("{outside}", str(target.outside)))
+    body = {"data": {"params": json.dumps(sent)}} if url.startswith("/infer/") else {"json": sent}
+    answer = target.ask("POST", url, **body)
     assert answer.status_code == 400, answer.text
-    assert site.secret not in answer.content
-    assert disk(site.root) == before
+    assert target.secret not in answer.content
+    assert disk(target.root) == before
 
 
 def test_the_name_of_a_structure_passes_as_a_name(site) -> None:
@@ -469,11 +530,18 @@ def test_the_name_of_a_structure_passes_as_a_name(site) -> None:
     assert seen["label_name"] == "left kidney" and "label" not in seen
 
 
-@pytest.mark.parametrize("images", [["../outside/secret"], ["case1", "/etc/passwd"], "everything", [3], {"a": "b"}])
-def test_a_batch_takes_ids_alone(site, images) -> None:
-    before = disk(site.root)
-    assert site.ask("POST", f"/batch/infer/{MODEL}?run_sync=true", json={"images": images}).status_code == 400
-    assert disk(site.root) == before
+@pytest.mark.parametrize("images", [["../outside/secret"], ["case1", "/etc/passwd"], "everything", [3], {"a": "b"}, ["link"]])
+def test_a_batch_takes_ids_alone(target, images) -> None:
+    before = disk(target.root)
+    answer = target.ask("POST", f"/batch/infer/{MODEL}?run_sync=true", json={"images": images})
+    assert answer.status_code == (404 if images == ["link"] else 400)
+    assert disk(target.root) == before
+
+
+def test_a_batch_of_named_images_runs(site) -> None:
+    answer = site.ask("POST", f"/batch/infer/{MODEL}?run_sync=true", json={"images": ["case1"], "multi_gpu": False})
+    assert answer.json()["case1"]["label"] == "case1"
+    assert (site.studies / "labels" / "original" / "case1.nii.gz").read_bytes() == site.image
 
 
 @pytest.mark.parametrize("text", ["[]", "1", "{", '{"a": NaN}', "[" * 100_000, "\0"])
@@ -487,10 +555,10 @@ def test_a_batch_takes_ids_alone(site, images) -> None:
         ("PUT", "/datastore/label/info?label=case2&tag=final", "info", NONE),
     ],
 )
-def test_a_form_field_that_is_no_json_object_is_refused(site, method, url, field, more, text) -> None:
-    before = disk(site.root)
-    assert site.ask(method, url, data={field: text}, **more()).status_code == 400
-    assert disk(site.root) == before
+def test_a_form_field_that_is_no_json_object_is_refused(target, method, url, field, more, text) -> None:
+    before = disk(target.root)
+    assert target.ask(method, url, data={field: text}, **more()).status_code == 400
+    assert disk(target.root) == before
 
 
 def test_what_the_store_says_cannot_be_said_by_a_client(site) -> None:
@@ -516,11 +584,11 @@ EVIL_FILES = ["x.py", "x", ".nii.gz.exe", "x.nii.gz/../../e.sh", "x.json", "x.ni
         ("PUT", "/session/", "files"),
     ],
 )
-def test_a_file_of_another_kind_is_refused(site, method, url, field, name) -> None:
-    before = disk(site.root)
-    answer = site.ask(method, url, **upload(field, name, b"#!/bin/sh"))
+def test_a_file_of_another_kind_is_refused(target, method, url, field, name) -> None:
+    before = disk(target.root)
+    answer = target.ask(method, url, **upload(field, name, b"#!/bin/sh"))
     assert answer.status_code == 400, answer.text
-    assert disk(site.root) == before
+    assert disk(target.root) == before
 
 
 @pytest.mark.parametrize("name", ["../../evil.nii.gz", "/etc/evil.nii.gz", "..\\evil.nii.gz"])
