@@ -1,3 +1,12 @@
+"""How good a version is: the figures, per label and per case."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+
+
 class EvaluationKind(StrEnum):
     """On what the cases were measured."""
 

@@ -350,7 +350,15 @@ class _Run:
             loss = float(np.nanmean(losses)) if np.isfinite(losses).any() else math.nan
             if math.isnan(loss):
                 raise LabelLoopError("Training diverged: the loss is not a number. Choose a lower learning rate.")
-            self.curve.append(EpochRecord(self.epoch, self.clock.elapsed, loss, dice, rate))
+            self.curve.append(
+                EpochRecord(
+                    epoch=self.epoch,
+                    seconds=self.clock.elapsed,
+                    train_loss=loss,
+                    validation_dice=dice,
+                    learning_rate=rate,
+                )
+            )
             self.report(Phase.TRAINING)
 
     def set_rate(self) -> float:
