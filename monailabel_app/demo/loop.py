@@ -171,7 +171,7 @@ class DemoLoop:
         if record is None:
             self.console.print(f"  {job['detail']}")
             return
-        dice = record["mean_dice"]
+        dice = mean_dice(record)
         figure = f"Dice [bold]{dice:.3f}[/] on the frozen validation cases" if dice is not None else "not measured"
         self.console.print(f"  v{record['number']}: {figure}. {job['detail']}")
 
@@ -191,6 +191,12 @@ class DemoLoop:
 def training_cases(version: dict[str, Any]) -> int:
     """How many annotated cases a version was trained on."""
     return sum(use["role"] == "training" for use in version["annotations"])
+
+
+def mean_dice(version: dict[str, Any]) -> float | None:
+    """The mean Dice of a version over its labels; None if it was not measured."""
+    evaluation = version["evaluation"]
+    return None if evaluation is None else evaluation["mean_dice"]
 
 
 def _shown(job: dict[str, Any]) -> dict[str, Any]:

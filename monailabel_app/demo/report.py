@@ -15,7 +15,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  (the backend is chosen before)
 from matplotlib.ticker import MaxNLocator  # noqa: E402
 
-from monailabel_app.demo.loop import training_cases  # noqa: E402
+from monailabel_app.demo.loop import mean_dice, training_cases  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,13 @@ def write_report(folder: Path, result: DemoResult) -> Path:
 
 
 def _round(record: dict[str, Any], published: int | None) -> dict[str, Any]:
-    evaluation = record["evaluation"] or {"labels": []}
+    evaluation = record["evaluation"] or {"labels": {}}
     return {
         "version": record["number"],
         "annotated_cases": training_cases(record),
         "validation_cases": sum(use["role"] == "validation" for use in record["annotations"]),
-        "dice": record["mean_dice"],
-        "labels": {label["name"]: label for label in evaluation["labels"]},
+        "dice": mean_dice(record),
+        "labels": evaluation["labels"],
         "training_seconds": round(record["seconds"], 1),
         "was_published": record["decision"]["publish"],
         "in_use": record["number"] == published,

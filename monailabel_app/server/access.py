@@ -1,17 +1,11 @@
-"""Who may talk to the server: the token, the web pages, the host name and the size of a request."""
+"""Who may talk to the server: every request passes this gate before any route sees it."""
 
 from __future__ import annotations
 
-import ipaddress
 import logging
-import os
 import re
 import secrets
-import stat
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -19,147 +13,19 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from monailabel_app.errors import BadInput
+from monailabel_app.server.access_policy import (
+    AccessPolicy,
+    address_of,
+    is_loopback,
+    load_or_make_token,
+    make_token,
+    origin_of,
+    policy_for,
+)
+
+__all__ = ["AccessMiddleware", "AccessPolicy", "is_loopback", "load_or_make_token", "make_token", "policy_for"]
 
 logger = logging.getLogger(__name__)
-
-MAX_UPLOAD_BYTES = 2048 * 1024**2
-MAX_DOCUMENT_BYTES = 16 * 1024**2
-"""Anything but a multipart form is read into memory by the framework, so it has a bound of its own."""
-
-SHORTEST_TOKEN = 16
-_DEFAULT_PORTS = {"http": 80, "https": 443}
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether a host name or address means this machine alone: ``localhost``, 127.0.0.0/8 or ``::1``."""
-    name = host.strip().strip("[]").lower()
-    if name == "localhost":
-        return True
-    address = _address(name)
-    return address is not None and address.is_loopback
-
-
-def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        address = ipaddress.ip_address(name)
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
-
-
-def make_token() -> str:
-    """Make a token of 256 random bits that can be put in a header as it is."""
-    return secrets.token_urlsafe(32)
-
-
-def load_or_make_token(path: Path) -> tuple[str, bool]:
-    """Read the token kept in a file, or make it the first time, in a file that its owner alone can read.
-
-    Returns:
-        The token, and whether it is new (so that it can be shown once).
-
-    Raises:
-        BadInput: The file is a link, or holds no usable token.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return _load_token(path), False
-    token = make_token()
-    with os.fdopen(handle, "w", encoding="ascii") as file:
-        file.write(token + "\n")
-    return token, True
-
-
-def _load_token(path: Path) -> str:
-    if path.is_symlink():
-        raise BadInput(f"the token file {path} is a link; delete it, and the next start makes a new token")
-    if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
-        logger.warning("%s could be read by others than its owner; now it cannot. Delete it to get a new token.", path)
-        path.chmod(0o600)
-    try:
-        return _usable_token(path.read_text(encoding="ascii").strip())
-    except (BadInput, UnicodeDecodeError) as error:
-        raise BadInput(f"the file {path} holds no usable token; delete it, and the next start makes one") from error
-
-
-def _usable_token(token: str) -> str:
-    if not re.fullmatch(r"[!-~]{%d,512}" % SHORTEST_TOKEN, token):
-        raise BadInput(f"a token has {SHORTEST_TOKEN} to 512 characters (ASCII, no spaces): leave it out to have one made")
-    return token
-
-
-@dataclass(frozen=True)
-class AccessPolicy:
-    """What :class:`AccessMiddleware` lets through.
-
-    Attributes:
-        token: What clients send as ``Authorization: Bearer <token>``; ``None`` serves this machine alone.
-        allowed_origins: Web origins (``https://viewer.example``) whose pages may use the server beside its own.
-        max_upload_bytes: Largest body of a multipart form, bytes.
-        trusted_hosts: Names, beside those of the loopback, that the ``Host`` header may have when there is no token.
-        max_document_bytes: Largest body of any other kind (JSON), bytes.
-    """
-
-    token: str | None = field(default=None, repr=False)
-    allowed_origins: frozenset[str] = frozenset()
-    max_upload_bytes: int = MAX_UPLOAD_BYTES
-    trusted_hosts: frozenset[str] = frozenset()
-    max_document_bytes: int = MAX_DOCUMENT_BYTES
-
-    def __post_init__(self) -> None:
-        if self.token is not None:
-            _usable_token(self.token)
-        origins = frozenset(_configured_origin(origin) for origin in self.allowed_origins)
-        object.__setattr__(self, "allowed_origins", origins)
-        object.__setattr__(self, "trusted_hosts", frozenset(host.lower().strip("[]") for host in self.trusted_hosts))
-
-
-def policy_for(
-    *,
-    host: str,
-    token: str | None = None,
-    allowed_origins: Iterable[str] = (),
-    max_upload_bytes: int = MAX_UPLOAD_BYTES,
-    trusted_hosts: Iterable[str] = (),
-) -> AccessPolicy:
-    """Make the policy for the address that the server is bound to.
-
-    On a loopback address no token is asked for unless one is given; on any other one is given or made.
-
-    Raises:
-        BadInput: The token is too short, or an origin is not of the form ``https://name[:port]``.
-    """
-    local = is_loopback(host)
-    return AccessPolicy(
-        token=token if token is not None or local else make_token(),
-        allowed_origins=frozenset(allowed_origins),
-        max_upload_bytes=max_upload_bytes,
-        trusted_hosts=frozenset(trusted_hosts) | (frozenset({host}) if local else frozenset()),
-    )
-
-
-def _origin(text: str) -> str | None:
-    """Bring ``scheme://host[:port]`` to one spelling (lower case, no default port); ``None`` for anything else."""
-    try:
-        parts = urlsplit(text.strip().lower())
-        port = parts.port
-    except ValueError:
-        return None
-    rest = parts.path or parts.query or parts.fragment or "@" in parts.netloc
-    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or rest:
-        return None
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{parts.scheme}://{host}" + ("" if port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{port}")
-
-
-def _configured_origin(text: str) -> str:
-    origin = _origin(text.rstrip("/"))
-    if origin is None:
-        raise BadInput(f"'{text}' is not a web origin: give each one in full, like https://viewer.example.org:8443")
-    return origin
 
 
 def _host_name(header: str) -> str:
@@ -183,8 +49,9 @@ _CLOSE = {"Connection": "close"}
 class AccessMiddleware:
     """Stands before the whole server and refuses what the policy does not allow; streams bodies, never holds one.
 
-    Every refusal is a JSON body ``{"detail": ...}``: 400 malformed headers, 401 no or wrong token, 403 a page of another
-    web origin (or another machine, without a token), 413 too large a body, 421 a foreign ``Host`` (DNS rebinding).
+    Every refusal is a JSON body ``{"detail": ...}``: 400 malformed headers, 401 no or wrong token, 403 a page of
+    another web origin (or another machine, without a token), 413 too large a body, 421 a foreign ``Host`` (DNS
+    rebinding).
     """
 
     def __init__(self, app: ASGIApp, policy: AccessPolicy) -> None:
@@ -202,6 +69,8 @@ class AccessMiddleware:
         if refusal is None and not preflight:
             refusal = self._no_token(headers) or self._too_large(headers, bounded.bound)
         if refusal is not None:
+            sender = (scope.get("client") or ("unknown",))[0]
+            logger.info("refused %d %r from %s: %s", refusal.status, scope["path"], sender, refusal.detail)
             await _refuse(scope, receive, bounded.send, refusal)
         elif preflight:
             await self._preflight_answer(headers)(scope, receive, bounded.send)
@@ -214,7 +83,7 @@ class AccessMiddleware:
             return _Refusal(400, f"the header {twice[0]} is given more than once")
         if self.policy.token is not None:
             return None
-        ends = [_address(str(end[0])) for end in (scope.get("client"), scope.get("server")) if end]
+        ends = [address_of(str(end[0])) for end in (scope.get("client"), scope.get("server")) if end]
         if any(address is not None and not address.is_loopback for address in ends):
             return _Refusal(403, "this server was started without a token, so it answers to its own machine alone")
         name = _host_name(headers.get("host", ""))
@@ -229,9 +98,10 @@ class AccessMiddleware:
             site, mode = headers.get("sec-fetch-site"), headers.get("sec-fetch-mode")
             foreign = site in ("cross-site", "same-site") and mode != "navigate"
             return _Refusal(403, "pages of other web origins may not use this server") if foreign else None
-        scheme = {"ws": "http", "wss": "https"}.get(scope.get("scheme", "http"), scope.get("scheme", "http"))
-        sent = _origin(origin)
-        if sent is not None and sent in self.policy.allowed_origins | {_origin(f"{scheme}://{headers.get('host', '')}")}:
+        scheme = scope.get("scheme", "http").replace("ws", "http")
+        own = origin_of(f"{scheme}://{headers.get('host', '')}")
+        sent = origin_of(origin)
+        if sent is not None and (sent == own or sent in self.policy.allowed_origins):
             return None
         return _Refusal(403, "pages of this web origin may not use this server; its operator can allow the origin")
 
@@ -242,15 +112,17 @@ class AccessMiddleware:
         if scheme.lower() == "bearer":
             if secrets.compare_digest(token.strip().encode("latin-1"), self.policy.token.encode("ascii")):
                 return None
-            detail = "this is not the token of this server; its operator has it (the server shows it at its first start)"
+            detail = "this is not the token of this server: its operator has it (it was shown at the first start)"
         else:
             detail = "this server asks for a token: send the header 'Authorization: Bearer <token>'"
         return _Refusal(401, detail, {"WWW-Authenticate": 'Bearer realm="LabelLoop"', **_CLOSE})
 
     def _bound(self, headers: Headers) -> int:
         multipart = headers.get("content-type", "").strip().lower().startswith("multipart/")
-        return self.policy.max_upload_bytes if multipart else min(
-            self.policy.max_document_bytes, self.policy.max_upload_bytes
+        return (
+            self.policy.max_upload_bytes
+            if multipart
+            else min(self.policy.max_document_bytes, self.policy.max_upload_bytes)
         )
 
     def _too_large(self, headers: Headers, bound: int) -> _Refusal | None:
@@ -280,7 +152,7 @@ class AccessMiddleware:
             "Cross-Origin-Resource-Policy": "same-origin",
         }
         origin = headers.get("origin")
-        if origin is not None and _origin(origin) in self.policy.allowed_origins:
+        if origin is not None and origin_of(origin) in self.policy.allowed_origins:
             own["Access-Control-Allow-Origin"] = origin
             own["Access-Control-Expose-Headers"] = "Content-Disposition"
         return own
@@ -342,7 +214,7 @@ class _BoundedBody:
         self._started = True
         await self._send(message)
 
-    async def run(self, app: ASGIApp, scope: dict[str, Any]) -> None:
+    async def run(self, app: ASGIApp, scope: Scope) -> None:
         try:
             await app(scope, self.receive, self.send)
         except _BodyTooLarge:

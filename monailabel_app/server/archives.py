@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import lzma
 import stat
 import tarfile
 import zipfile
@@ -10,6 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -22,6 +24,17 @@ logger = logging.getLogger(__name__)
 MAX_UNPACKED_BYTES = 8 * 1024**3
 MAX_FILES = 20_000
 _CHUNK = 1024**2
+_MAX_PADDING = 16 * 1024**2
+# Encrypted zip files are a RuntimeError, unknown compression a NotImplementedError, damaged bzip2 data an OSError.
+_DAMAGED = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    RuntimeError,
+    OSError,
+)
 
 
 @dataclass(frozen=True)
@@ -60,7 +73,9 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int = MAX_UNPACKED_BYTES, 
                 images += _keep_if_image(target)
     except FileExistsError as error:
         raise BadInput("the archive has two members of the same name") from error
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+    except _DAMAGED as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # The disk, not the archive.
         raise BadInput(f"the archive cannot be unpacked ({error}): send a plain zip or tar file") from error
     if images == 0:
         raise BadInput(f"there is no image in the archive: it takes {', '.join(IMAGE_SUFFIXES)} and DICOM files")
@@ -87,22 +102,24 @@ def _zip_members(file: zipfile.ZipFile) -> Iterator[_Member]:
         kind = stat.S_IFMT(info.external_attr >> 16)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise BadInput("the archive has a link or a device in it: pack the files themselves")
-        if info.is_dir():
-            check_id(name.rstrip("/"))
-            continue
-        yield _Member(name, lambda info=info: file.open(info))
+        if not info.is_dir():
+            yield _Member(name, partial(file.open, info))
 
 
 def _tar_members(file: tarfile.TarFile) -> Iterator[_Member]:
     for info in file:
-        name = str(PurePosixPath(info.name)) if info.name.startswith("./") else info.name
         if info.isdir():
-            if name not in (".", ""):
-                check_id(name.rstrip("/"))
-            continue
+            continue  # Folders are made for the files in them, whose names are checked.
         if not info.isreg():
             raise BadInput("the archive has a link or a device in it: pack the files themselves")
-        yield _Member(name, lambda info=info: file.extractfile(info))
+        name = str(PurePosixPath(info.name)) if info.name.startswith("./") else info.name
+        yield _Member(name, partial(file.extractfile, info))
+    # The checksum of a compressed tar comes after its last member: without this, damaged images would pass.
+    rest = 0
+    while chunk := file.fileobj.read(_CHUNK) if file.fileobj else b"":
+        rest += len(chunk)
+        if rest > _MAX_PADDING:
+            raise BadInput("the tar archive goes on after its end: pack it again")
 
 
 def _is_hidden(name: str) -> bool:

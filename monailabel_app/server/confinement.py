@@ -6,12 +6,9 @@ import json
 import re
 import unicodedata
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from monailabel_app.errors import BadInput, LabelLoopError, NotFound
+from monailabel_app.errors import BadInput
 
 RESULT_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".seg.nrrd", ".mha")
 MAX_INFO_CHARACTERS = 256 * 1024
@@ -185,7 +182,7 @@ def _check_values(params: dict[str, Any]) -> None:
     for key in ("user", "client_id"):
         if params.get(key) is not None:
             check_text(params[key])
-    if not isinstance(params.get("gpus", "all"), (str, type(None))):
+    if params.get("gpus") and not re.fullmatch(r"all|\d+(,\d+)*", str(params["gpus"])):
         raise BadInput("gpus is a text, such as 'all' or '0,1'")
 
 
@@ -205,51 +202,3 @@ def check_batch_params(params: dict[str, Any] | None) -> dict[str, Any]:
     elif images is not None:
         raise BadInput("images is 'all', 'labeled', 'unlabeled' or a list of image ids")
     return checked
-
-
-@dataclass(frozen=True)
-class ServedFolders:
-    """The folders that images and labels come from; a link that leads out of them is not followed.
-
-    Attributes:
-        folders: With none, the store alone decides.
-    """
-
-    folders: Sequence[Path] = ()
-
-    def check(self, file: str | Path | None, what: str) -> None:
-        """Let a file through that lies, all links resolved, in one of the folders.
-
-        Raises:
-            NotFound: It lies elsewhere.
-        """
-        if not self.folders or not file:
-            return
-        real = Path(file).resolve()
-        if not any(real.is_relative_to(folder.resolve()) for folder in self.folders):
-            raise NotFound(f"the file of {_shown(what)} lies outside the folders of this server")
-
-    def check_image(self, datastore: Any, image_id: str) -> None:
-        """Let the id of an image through whose file, if there is one, lies in the folders.
-
-        Raises:
-            NotFound: It lies elsewhere.
-        """
-        if self.folders:
-            self.check(_uri(datastore.get_image_uri, image_id), image_id)
-
-    def check_label(self, datastore: Any, label_id: str, tag: str) -> None:
-        """Let the id of a label through whose file, if there is one, lies in the folders.
-
-        Raises:
-            NotFound: It lies elsewhere.
-        """
-        if self.folders:
-            self.check(_uri(datastore.get_label_uri, label_id, tag), label_id)
-
-
-def _uri(look_up: Any, *ids: str) -> str | None:
-    try:
-        return look_up(*ids)
-    except LabelLoopError:
-        return None  # There is no such file yet: whether that is an error is for the endpoint to say.

@@ -9,7 +9,8 @@ from fastapi import File, Form, UploadFile
 from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.utils.app import app_instance
 
-from monailabel_app.server.confinement import ServedFolders, check_id, check_info, check_new_id, check_tag
+from monailabel_app.server.confinement import check_id, check_info, check_new_id, check_tag
+from monailabel_app.server.served_folders import ServedFolders
 from monailabel_app.server.uploads import IMAGE_SUFFIXES, LABEL_SUFFIXES, received, stem_of, suffix_of
 
 

@@ -33,14 +33,16 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unforeseen)
 
 
-def _labelloop_error(request: Request, error: LabelLoopError) -> JSONResponse:
+def _labelloop_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, LabelLoopError)
     status = status_of(error)
     if status >= 500:
         logger.error("%s %s failed: %s", request.method, request.url.path, error, exc_info=error)
     return JSONResponse({"detail": str(error)}, status)
 
 
-def _platform_error(request: Request, error: MONAILabelException) -> JSONResponse:
+def _platform_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, MONAILabelException)
     if isinstance(error, (ImageNotFoundException, LabelNotFoundException)):
         status = 404
     else:

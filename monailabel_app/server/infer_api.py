@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import logging
 import os
 from enum import StrEnum
@@ -22,12 +21,12 @@ from starlette.background import BackgroundTask
 from monailabel_app.errors import BadInput, LabelLoopError, NotFound
 from monailabel_app.server.confinement import (
     RESULT_SUFFIXES,
-    ServedFolders,
     check_id,
     check_name,
     check_params,
     read_object,
 )
+from monailabel_app.server.served_folders import ServedFolders
 from monailabel_app.server.session_api import find_session
 from monailabel_app.server.uploads import IMAGE_SUFFIXES, LABEL_SUFFIXES, SCRIBBLE_SUFFIX, received, suffix_of
 
@@ -50,8 +49,8 @@ class InferApi:
     """Runs one prediction.
 
     The app's ``infer`` is called with ``model``, exactly one of ``image`` (an id, as the client gave it) and
-    ``image_file`` (a :class:`~pathlib.Path` that the server made: an upload or a session), ``label_file`` (a path) where
-    a label map came with the request, and the parameters that :func:`check_params` lets through.
+    ``image_file`` (a :class:`~pathlib.Path` that the server made: an upload or a session), ``label_file`` (a path)
+    where a label map came with the request, and the parameters that :func:`check_params` lets through.
 
     Args:
         folders: Where images may lie.
@@ -134,7 +133,7 @@ def _scribbles_on_image(image: Path, scribbles: Path) -> Path:
     size = grid.GetSize()[:3]
     if voxels.size != int(np.prod(size)):
         shown = " x ".join(map(str, size))
-        raise BadInput(f"there are {voxels.size:,} bytes of scribbles for an image of {shown} voxels: send one byte each")
+        raise BadInput(f"{voxels.size:,} bytes of scribbles do not fit {shown} voxels: send one byte a voxel")
     label = sitk.GetImageFromArray(voxels.reshape(size[::-1]))
     label.SetSpacing(grid.GetSpacing()[:3])
     label.SetOrigin(grid.GetOrigin()[:3])

@@ -30,11 +30,11 @@ from monailabel.interfaces.utils.app import app_instance
 
 from monailabel_app.errors import BadInput
 from monailabel_app.server import confinement, session_api
-from monailabel_app.server.confinement import ServedFolders
 from monailabel_app.server.datastore_api import DatastoreApi
 from monailabel_app.server.error_handlers import add_error_handlers
 from monailabel_app.server.infer_api import InferApi
 from monailabel_app.server.log_api import LogApi
+from monailabel_app.server.served_folders import ServedFolders
 
 __all__ = ["add_error_handlers", "add_platform_api", "off_the_loop"]
 
@@ -65,11 +65,9 @@ def add_platform_api(app: FastAPI, *, log_file: Path | None = None, folders: Seq
     own = list(_own_routes(served, log_file or Path(settings.MONAI_LABEL_APP_DIR) / "logs" / "app.log"))
     taken = {(method, path) for path, method, _, _ in own}
     for path, method, endpoint, more in own:
-        app.add_api_route(
-            settings.MONAI_LABEL_API_STR + path, endpoint, methods=[method], response_model=None, **more
-        )
+        app.add_api_route(settings.MONAI_LABEL_API_STR + path, endpoint, methods=[method], response_model=None, **more)
     for route in (route for module in _STOCK for route in module.router.routes if isinstance(route, APIRoute)):
-        if not any((method, route.path) in taken for method in route.methods):
+        if not any((method, route.path) in taken for method in route.methods or ()):
             _offer_again(app, route, served)
 
 
@@ -77,7 +75,7 @@ def _offer_again(app: FastAPI, route: APIRoute, served: ServedFolders) -> None:
     app.add_api_route(
         settings.MONAI_LABEL_API_STR + route.path,
         off_the_loop(route.endpoint, _check_of(route.endpoint, served)),
-        methods=sorted(route.methods),
+        methods=sorted(route.methods or ()),
         summary=route.summary,
         tags=list(route.tags),
         responses=dict(route.responses),
@@ -178,11 +176,16 @@ _Route = tuple[str, str, Callable[..., Any], dict[str, Any]]
 
 def _own_routes(served: ServedFolders, log_file: Path) -> Iterator[_Route]:
     logs, store = LogApi(log_file), DatastoreApi(served)
-    yield "/infer/{model}", "POST", InferApi(served).infer, {
-        "summary": "Run Inference for supported model",
-        "tags": ["Infer"],
-        "responses": dict(stock_infer.router.responses),
-    }
+    yield (
+        "/infer/{model}",
+        "POST",
+        InferApi(served).infer,
+        {
+            "summary": "Run Inference for supported model",
+            "tags": ["Infer"],
+            "responses": dict(stock_infer.router.responses),
+        },
+    )
     for path, hidden in (("/datastore/image", False), ("/datastore/", True)):
         more = {"summary": "Upload new Image", "include_in_schema": not hidden, "deprecated": hidden or None}
         yield path, "PUT", store.add_image, {**more, "tags": ["Datastore"]}
@@ -193,7 +196,10 @@ def _own_routes(served: ServedFolders, log_file: Path) -> Iterator[_Route]:
     yield "/session/{session_id}", "DELETE", session_api.remove_session, {**session, "summary": "Delete Session"}
     yield "/logs/", "GET", logs.logs, {"summary": "Get Logs", "tags": ["Others"]}
     yield "/logs/gpu", "GET", logs.gpu, {"summary": "Get GPU Info (nvidia-smi)", "tags": ["Others"]}
-    for method, summary in (("PUT", "Not offered: upload a model file"), ("DELETE", "Not offered: delete a model file")):
+    for method, summary in (
+        ("PUT", "Not offered: upload a model file"),
+        ("DELETE", "Not offered: delete a model file"),
+    ):
         yield "/model/{model}", method, refuse_model_change, {"summary": summary, "tags": ["Model"]}
     yield "/auth/", "GET", auth_enabled, {"summary": "Check If Auth is Enabled", "tags": ["Auth"]}
     yield "/auth/token/valid", "GET", valid_token, {"summary": "Check If current token is Valid", "tags": ["Auth"]}

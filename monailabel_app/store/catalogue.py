@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import threading
 import time
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from monailabel_app.errors import BadInput, Conflict, NotFound, UnreadableImage
+from monailabel_app.store.changes import Changes, patient_now
 from monailabel_app.store.database import Database
 from monailabel_app.store.geometry import Geometry
 from monailabel_app.store.images import image_suffix, read_geometry, read_image, read_series, write_image
 from monailabel_app.store.scan import FoundCase, StudiesScan
-from monailabel_app.store.workspace import Workspace
+from monailabel_app.store.workspace import Workspace, sync_folder
 
 
 @dataclass(frozen=True)
@@ -70,43 +73,43 @@ class Catalogue:
     def refresh(self) -> bool:
         """Look at the studies folder afresh; return whether anything had changed."""
         with self._scan_lock:
-            found = StudiesScan(self.database, self.studies, skip=self.workspace.root).run()
-            return self._reconcile(found)
+            scan = StudiesScan(self.database, self.studies, self.workspace.root, self.follow_links)
+            return self._take_over(scan.run())
 
-    def _reconcile(self, found: list[FoundCase]) -> bool:
-        known = {
-            (row["kind"], row["source"]): row
-            for row in self.database.rows("SELECT * FROM cases WHERE kind IN ('file', 'series')")
-        }
-        new = [case for case in found if (case.kind, case.source) not in known]
-        changed = [
-            case
-            for case in found
-            if (row := known.get((case.kind, case.source))) is not None
-            and (row["fingerprint"] != case.fingerprint or not row["present"] or row["files"] != case.files_json)
-        ]
-        sources = {(case.kind, case.source) for case in found}
-        lost = [row for key, row in known.items() if key not in sources and row["present"]]
-        if not (new or changed or lost):
+    def _take_over(self, found: list[FoundCase]) -> bool:
+        if not self._changes(found):
             return False
         with self.database.write() as connection:
-            moved = _pair_moved_files(lost, new)
-            for row in lost:
+            changes = self._changes(found)  # afresh: another process may have been first
+            for row in changes.lost:
                 connection.execute("UPDATE cases SET present = 0 WHERE id = ?", (row["id"],))
-            for case in changed:
+            for row, case in changes.updated:
+                same = row["fingerprint"] == case.fingerprint  # then what was read from the file still holds
                 connection.execute(
-                    "UPDATE cases SET present = 1, fingerprint = ?, files = ?, problem = ?, geometry = NULL,"
-                    " dimension = ? WHERE kind = ? AND source = ?",
-                    (case.fingerprint, case.files_json, case.problem, case.dimension, case.kind, case.source),
+                    "UPDATE cases SET present = 1, source = ?, files = ?, fingerprint = ?, patient = ?, problem = ?,"
+                    " dimension = ?, geometry = ? WHERE id = ?",
+                    (
+                        case.source,
+                        case.files_json,
+                        case.fingerprint,
+                        patient_now(row, case),
+                        row["problem"] if same else case.problem,
+                        row["dimension"] if same else case.dimension,
+                        row["geometry"] if same else None,
+                        row["id"],
+                    ),
                 )
-            for case_id, case in moved:
-                connection.execute("UPDATE cases SET source = ?, present = 1 WHERE id = ?", (case.source, case_id))
-            arrived = {id(case) for _, case in moved}
             taken = {row["id"] for row in connection.execute("SELECT id FROM cases")}
-            for case in new:
-                if id(case) not in arrived:
-                    _insert(connection, case, _free_id(case.proposed_id, taken))
+            for case in changes.new:
+                _insert(connection, case, _free_id(case.proposed_id, taken))
         return True
+
+    def _changes(self, found: list[FoundCase]) -> Changes:
+        query = (
+            "SELECT *, EXISTS (SELECT 1 FROM split WHERE split.patient = cases.patient) AS decided FROM cases"
+            " WHERE kind IN ('file', 'series')"
+        )
+        return Changes.between(self.database.rows(query), found)
 
     # --- reading the index -------------------------------------------------------------------------------------------
 
@@ -206,10 +209,7 @@ class Catalogue:
             return self._converted(case)
         root = self.studies if case.kind == "file" else self.workspace.uploads
         path = root / case.source
-        if not self.follow_links and not path.resolve().is_relative_to(root):
-            raise UnreadableImage(
-                f"case '{case_id}' is a link that leads outside {root}: start the server with --follow-links to allow it"
-            )
+        self._check_link(case_id, path, root)
         if not path.is_file():
             raise NotFound(f"the file of case '{case_id}' is not in {root} any more")
         return path
@@ -217,8 +217,16 @@ class Catalogue:
     def _converted(self, case: Case) -> Path:
         path = self.workspace.volumes / f"{_digest(case.id + case.fingerprint)}.nii.gz"
         if not path.exists():
+            for file in case.files:
+                self._check_link(case.id, file, self.studies)
             write_image(read_series(case.files), path)
         return path
+
+    def _check_link(self, case_id: str, path: Path, root: Path) -> None:
+        if not self.follow_links and not path.resolve().is_relative_to(root):
+            raise UnreadableImage(
+                f"case '{case_id}' is a link that leads outside {root}: start the server with --follow-links to allow it"
+            )
 
     # --- changes by users --------------------------------------------------------------------------------------------
 
@@ -235,12 +243,8 @@ class Catalogue:
         geometry = read_geometry(image)
         read_image(image)
         case_id = _safe_id(name)
-        if self.database.value("SELECT 1 FROM cases WHERE id = ?", case_id):
-            raise Conflict(f"there is a case '{case_id}' already: send the image under another name")
-        target = self.workspace.uploads / f"{_digest(case_id)}{suffix}"
-        partial = target.with_name(f".{target.name}")
-        shutil.copyfile(image, partial)
-        partial.replace(target)
+        target = self.workspace.uploads / f"{uuid.uuid4().hex}{suffix}"
+        _copy_durably(image, target)
         case = FoundCase(
             kind="upload",
             source=target.name,
@@ -253,8 +257,14 @@ class Catalogue:
             fingerprint=f"{target.stat().st_size}:{time.time_ns()}",
             proposed_id=case_id,
         )
-        with self.database.write() as connection:
-            _insert(connection, case, case_id, info)
+        try:
+            with self.database.write() as connection:
+                if connection.execute("SELECT 1 FROM cases WHERE id = ?", (case_id,)).fetchone():
+                    raise Conflict(f"there is a case '{case_id}' already: send the image under another name")
+                _insert(connection, case, case_id, info)
+        except BaseException:
+            target.unlink()
+            raise
         return self.inspect(case_id)
 
     def remove(self, case_id: str) -> None:
@@ -293,21 +303,12 @@ def _insert(connection: Any, case: FoundCase, case_id: str, info: dict[str, Any]
     )
 
 
-def _pair_moved_files(lost: list[Any], new: list[FoundCase]) -> list[tuple[str, FoundCase]]:
-    """Which new files are old ones at another place: same size and time, or same name and size."""
-    pairs: list[tuple[str, FoundCase]] = []
-    free = [case for case in new if case.kind == "file"]
-    for row in lost:
-        if row["kind"] != "file":
-            continue
-        size, name = row["fingerprint"].split(":")[0], Path(row["source"]).name
-        same = [case for case in free if case.fingerprint == row["fingerprint"]] or [
-            case for case in free if case.fingerprint.split(":")[0] == size and Path(case.source).name == name
-        ]
-        if len(same) == 1:
-            pairs.append((row["id"], same[0]))
-            free.remove(same[0])
-    return pairs
+def _copy_durably(source: Path, target: Path) -> None:
+    with source.open("rb") as original, target.open("xb") as copy:
+        shutil.copyfileobj(original, copy, 1 << 20)
+        copy.flush()
+        os.fsync(copy.fileno())
+    sync_folder(target.parent)
 
 
 def _safe_id(name: str) -> str:

@@ -15,6 +15,8 @@ from pydicom.filereader import read_partial
 from pydicom.tag import Tag
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from monailabel_app.store.dicom_values import integer, number, numbers, text
+
 MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
 """SOP class of a DICOMDIR, the table of contents of a CD (PS3.3 Annex F)."""
 
@@ -174,8 +176,8 @@ def _native_problem(header: SliceHeader, dataset: FileDataset, held: int) -> str
     """Whether uncompressed pixel data are shorter than rows, columns, frames, samples and bits promise."""
     if header.rows is None or header.columns is None or header.transfer_syntax not in NATIVE_SYNTAXES:
         return None
-    bits = _number(dataset, "BitsAllocated") or 16
-    samples = 2 if _text(dataset, "PhotometricInterpretation") == "YBR_FULL_422" else header.samples_per_pixel
+    bits = number(dataset, "BitsAllocated") or 16
+    samples = 2 if text(dataset, "PhotometricInterpretation") == "YBR_FULL_422" else header.samples_per_pixel
     promised = math.ceil(header.rows * header.columns * header.frames * samples * bits / 8)
     return None if held >= promised else f"cut short: {held} of {promised} bytes of pixel data are there"
 
@@ -200,82 +202,44 @@ def _encapsulated_problem(file: BinaryIO, length: int) -> str | None:
 def _header(path: Path, dataset: FileDataset, has_pixels: bool) -> SliceHeader:
     meta = dataset.file_meta
     spacing = (
-        _numbers(dataset, "PixelSpacing", 2)
-        or _numbers(dataset, "ImagerPixelSpacing", 2)
-        or _numbers(dataset, "NominalScannedPixelSpacing", 2)
+        numbers(dataset, "PixelSpacing", 2)
+        or numbers(dataset, "ImagerPixelSpacing", 2)
+        or numbers(dataset, "NominalScannedPixelSpacing", 2)
     )
-    slope = _number(dataset, "RescaleSlope")
+    slope = number(dataset, "RescaleSlope")
     return SliceHeader(
         path=path,
         # Some anonymisers empty these in the dataset and forget the copy in the file meta information.
-        sop_class=_text(dataset, "SOPClassUID") or _text(meta, "MediaStorageSOPClassUID"),
-        sop_instance=_text(dataset, "SOPInstanceUID") or _text(meta, "MediaStorageSOPInstanceUID"),
-        transfer_syntax=_text(meta, "TransferSyntaxUID"),
-        patient_id=_text(dataset, "PatientID"),
-        study_uid=_text(dataset, "StudyInstanceUID"),
-        series_uid=_text(dataset, "SeriesInstanceUID"),
-        series_number=_integer(dataset, "SeriesNumber"),
-        series_description=_text(dataset, "SeriesDescription"),
-        modality=_text(dataset, "Modality").upper(),
-        image_type=_text(dataset, "ImageType"),
-        manufacturer=_text(dataset, "Manufacturer"),
-        frame_of_reference=_text(dataset, "FrameOfReferenceUID"),
-        series_time=f"{_text(dataset, 'SeriesDate') or _text(dataset, 'StudyDate')} {_text(dataset, 'SeriesTime')}",
-        rows=_integer(dataset, "Rows"),
-        columns=_integer(dataset, "Columns"),
+        sop_class=text(dataset, "SOPClassUID") or text(meta, "MediaStorageSOPClassUID"),
+        sop_instance=text(dataset, "SOPInstanceUID") or text(meta, "MediaStorageSOPInstanceUID"),
+        transfer_syntax=text(meta, "TransferSyntaxUID"),
+        patient_id=text(dataset, "PatientID"),
+        study_uid=text(dataset, "StudyInstanceUID"),
+        series_uid=text(dataset, "SeriesInstanceUID"),
+        series_number=integer(dataset, "SeriesNumber"),
+        series_description=text(dataset, "SeriesDescription"),
+        modality=text(dataset, "Modality").upper(),
+        image_type=text(dataset, "ImageType"),
+        manufacturer=text(dataset, "Manufacturer"),
+        frame_of_reference=text(dataset, "FrameOfReferenceUID"),
+        series_time=f"{text(dataset, 'SeriesDate') or text(dataset, 'StudyDate')} {text(dataset, 'SeriesTime')}",
+        rows=integer(dataset, "Rows"),
+        columns=integer(dataset, "Columns"),
         pixel_spacing=spacing,
-        position=_numbers(dataset, "ImagePositionPatient", 3),
-        orientation=_numbers(dataset, "ImageOrientationPatient", 6),
-        instance_number=_integer(dataset, "InstanceNumber"),
-        echo_number=_integer(dataset, "EchoNumbers"),
-        echo_time=_number(dataset, "EchoTime"),
-        temporal_position=_integer(dataset, "TemporalPositionIdentifier"),
-        acquisition_number=_integer(dataset, "AcquisitionNumber"),
-        trigger_time=_number(dataset, "TriggerTime"),
-        b_value=_number(dataset, "DiffusionBValue"),
-        frames=_integer(dataset, "NumberOfFrames") or 1,
-        samples_per_pixel=_integer(dataset, "SamplesPerPixel") or 1,
-        bits_stored=_integer(dataset, "BitsStored") or _integer(dataset, "BitsAllocated") or 16,
-        signed=_integer(dataset, "PixelRepresentation") == 1,
+        position=numbers(dataset, "ImagePositionPatient", 3),
+        orientation=numbers(dataset, "ImageOrientationPatient", 6),
+        instance_number=integer(dataset, "InstanceNumber"),
+        echo_number=integer(dataset, "EchoNumbers"),
+        echo_time=number(dataset, "EchoTime"),
+        temporal_position=integer(dataset, "TemporalPositionIdentifier"),
+        acquisition_number=integer(dataset, "AcquisitionNumber"),
+        trigger_time=number(dataset, "TriggerTime"),
+        b_value=number(dataset, "DiffusionBValue"),
+        frames=integer(dataset, "NumberOfFrames") or 1,
+        samples_per_pixel=integer(dataset, "SamplesPerPixel") or 1,
+        bits_stored=integer(dataset, "BitsStored") or integer(dataset, "BitsAllocated") or 16,
+        signed=integer(dataset, "PixelRepresentation") == 1,
         rescale_slope=1.0 if slope is None else slope,
-        rescale_intercept=_number(dataset, "RescaleIntercept") or 0.0,
+        rescale_intercept=number(dataset, "RescaleIntercept") or 0.0,
         has_pixels=has_pixels,
     )
-
-
-def _value(dataset: Any, keyword: str) -> Any:
-    try:
-        return getattr(dataset, keyword, None)
-    except Exception:  # noqa: BLE001 - pydicom converts a value when it is asked for, and may fail in many ways
-        return None
-
-
-def _text(dataset: Any, keyword: str) -> str:
-    value = _value(dataset, keyword)
-    if value is None:
-        return ""
-    parts = [value] if isinstance(value, str) or not hasattr(value, "__iter__") else value
-    return "\\".join(str(part) for part in parts).replace("\x00", "").strip()
-
-
-def _numbers(dataset: Any, keyword: str, count: int) -> tuple[float, ...] | None:
-    value = _value(dataset, keyword)
-    try:
-        numbers = tuple(float(part) for part in value)
-    except (TypeError, ValueError):
-        return None
-    return numbers if len(numbers) == count and all(math.isfinite(number) for number in numbers) else None
-
-
-def _number(dataset: Any, keyword: str) -> float | None:
-    value = _value(dataset, keyword)
-    try:
-        number = float(value[0] if hasattr(value, "__len__") and not isinstance(value, str) else value)
-    except (TypeError, ValueError, IndexError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _integer(dataset: Any, keyword: str) -> int | None:
-    number = _number(dataset, keyword)
-    return None if number is None else int(number)

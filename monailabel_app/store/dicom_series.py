@@ -100,7 +100,7 @@ def _why_no_image(header: SliceHeader) -> str | None:
             return f"{name}: {what}, not an image"
     if header.modality in NOT_IMAGE_MODALITIES:
         return f"modality {header.modality}: not an image"
-    if header.rows and header.columns or "Image Storage" in name:
+    if (header.rows and header.columns) or "Image Storage" in name:
         return None
     return header.problem or f"{name or 'DICOM object of unknown kind'}: not an image"
 
@@ -210,6 +210,8 @@ def _file_problem(headers: list[SliceHeader]) -> str | None:
     if first.frames > 1:
         colour = "colour video" if first.samples_per_pixel > 1 else "multi-frame DICOM"
         return f"{colour} ({first.frames} frames in one file) is not supported yet: export single frames from the PACS"
+    if first.sop_class and UID(first.sop_class).name == first.sop_class:
+        return f"its kind (SOP class {first.sop_class}) is not of the DICOM standard, and cannot be read"
     if any(header.transfer_syntax.startswith(UNREADABLE_SYNTAXES) for header in headers):
         return f"its compression ({UID(first.transfer_syntax).name}) is not supported: export it with another"
     if first.samples_per_pixel > 1 and not _is_flat(first):

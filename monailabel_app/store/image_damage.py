@@ -1,7 +1,7 @@
 """Whether an image file is whole.
 
-ITK fills the voxels that a damaged NIfTI or JPEG file lacks with zeros or grey, and a damaged compressed MetaImage
-with rubbish, and says nothing. A file that is still being copied looks just so.
+ITK fills the voxels that a damaged NIfTI or JPEG file lacks with zeros or grey, takes what a damaged compressed
+MetaImage or NRRD file still gives, and says nothing. A file that is still being copied looks just so.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from monailabel_app.errors import UnreadableImage
+from monailabel_app.store.text_headers import TextHeader, read_meta_image_header, read_nrrd_header
 
 CHUNK = 1 << 20
 GZIP_MAGIC = b"\x1f\x8b"
 JPEG_START_OF_SCAN, JPEG_END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
-META_IMAGE_LINE_BYTES = 1 << 12
 
 
 def check_complete(path: Path, reader: sitk.ImageFileReader) -> None:
-    """Check what ITK does not: that NIfTI, JPEG and compressed MetaImage files hold all their voxels, undamaged.
+    """Check what ITK does not: that NIfTI, JPEG and compressed NRRD and MetaImage files are whole and undamaged.
 
     Checksums need the whole file, so each compressed file is checked once in the life of the process, and again when
-    its length or time of change is another. NRRD and PNG are checked by ITK itself.
+    its length or time of change is another. PNG and the length of uncompressed files are checked by ITK itself.
 
     Args:
         path: An image file.
         reader: A reader that has read its header.
 
     Raises:
-        UnreadableImage: Bytes are missing or a checksum is wrong.
+        UnreadableImage: Bytes are missing or a checksum is wrong; or as `voxel_file`.
     """
     name = path.name.lower()
     state = path.stat()
@@ -41,8 +41,10 @@ def check_complete(path: Path, reader: sitk.ImageFileReader) -> None:
         _check_nifti(path, _nifti_bytes(reader), state.st_size, state.st_mtime_ns)
     elif name.endswith((".jpg", ".jpeg")):
         _check_jpeg(path)
-    elif name.endswith((".mha", ".mhd")):
-        _check_meta_image(path)
+    elif (header := _text_header(path)) is not None and header.is_compressed:
+        source = voxel_file(path)
+        state = source.stat()
+        _check_zlib(source, header.length if source == path else 0, state.st_size, state.st_mtime_ns)
 
 
 def _nifti_bytes(reader: sitk.ImageFileReader) -> int:
@@ -59,7 +61,7 @@ def _nifti_bytes(reader: sitk.ImageFileReader) -> int:
 def _check_nifti(path: Path, promised: int, length: int, changed_ns: int) -> None:
     with path.open("rb") as file:
         compressed = file.read(2) == GZIP_MAGIC
-    held, whole = (_gunzip(path) if compressed else (length, True))
+    held, whole = _gunzip(path) if compressed else (length, True)
     if held < promised or not whole:
         raise UnreadableImage(f"{path.name} was cut short: {held} bytes of {promised} are there. Copy it again.")
 
@@ -85,27 +87,34 @@ def _check_jpeg(path: Path) -> None:
         raise UnreadableImage(f"{path.name} was cut short: the JPEG data has no end. Copy it again.")
 
 
-def _check_meta_image(path: Path) -> None:
-    fields, header_length = _meta_image_header(path)
-    if fields.get("compresseddata", "").lower() != "true" or "elementdatafile" not in fields:
-        return
-    named = fields["elementdatafile"]
-    local = named.upper() == "LOCAL"
-    source = path if local else path.parent / named
-    if not source.is_file():
-        raise UnreadableImage(f"{path.name} says that its voxels are in {named}, which is not beside it.")
-    state = source.stat()
-    _check_zlib(source, header_length if local else 0, state.st_size, state.st_mtime_ns)
+def voxel_file(path: Path) -> Path:
+    """The file that holds the voxels of an image: itself, unless a text header names another.
+
+    Only a file beside the header is followed: an image that comes from elsewhere shall not make any file of this
+    machine readable.
+
+    Raises:
+        UnreadableImage: The header names a file of another folder, several files, or one that is not there.
+    """
+    header = _text_header(path)
+    if header is None or header.voxel_file is None:
+        return path
+    source = path.parent / header.voxel_file
+    if Path(header.voxel_file).name != header.voxel_file or not source.is_file():
+        raise UnreadableImage(
+            f"{path.name} says that its voxels are in '{header.voxel_file}', and there is no such file beside it. "
+            "Save the image as one file (.nii.gz, .nrrd, .mha)."
+        )
+    return source
 
 
-def _meta_image_header(path: Path) -> tuple[dict[str, str], int]:
-    """The fields of a MetaImage header, names in lower case, and its length; `ElementDataFile` ends it."""
-    fields: dict[str, str] = {}
-    with path.open("rb") as file:
-        while "elementdatafile" not in fields and (line := file.readline(META_IMAGE_LINE_BYTES)):
-            key, _, value = line.decode(errors="replace").partition("=")
-            fields[key.strip().lower()] = value.strip()
-        return fields, file.tell()
+def _text_header(path: Path) -> TextHeader | None:
+    name = path.name.lower()
+    if name.endswith((".mha", ".mhd")):
+        return read_meta_image_header(path)
+    if name.endswith((".nrrd", ".nhdr")):
+        return read_nrrd_header(path)
+    return None
 
 
 @lru_cache(maxsize=1 << 16)

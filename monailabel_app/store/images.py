@@ -16,7 +16,7 @@ import SimpleITK as sitk
 from monailabel_app.errors import BadInput, UnreadableImage
 from monailabel_app.store.dicom_volume import read_series
 from monailabel_app.store.geometry import Geometry
-from monailabel_app.store.image_damage import check_complete
+from monailabel_app.store.image_damage import check_complete, voxel_file
 from monailabel_app.store.label_grid import onto_grid
 from monailabel_app.store.nifti_shear import read_rigid_geometry, read_rigid_image
 from monailabel_app.store.pixels import first_volume, grey
@@ -71,7 +71,7 @@ def read_image(path: Path | str) -> sitk.Image:
             reader.SetFileName(os.fspath(alone))
             image = reader.Execute()
     except (RuntimeError, MemoryError) as error:
-        raise UnreadableImage(f"{path.name} cannot be read: {_plain(error)}") from error
+        raise UnreadableImage(f"{path.name} cannot be read: {_plain(error, path)}") from error
     if image_suffix(path) in PICTURE_SUFFIXES:
         return _without_place(grey(image))
     image = first_volume(image)
@@ -127,7 +127,7 @@ def write_image(image: sitk.Image, path: Path | str, *, compress: bool = True) -
         try:
             sitk.WriteImage(image, os.fspath(temporary), useCompression=compress)
         except RuntimeError as error:
-            raise BadInput(f"{path.name} cannot be written: {_plain(error)}") from error
+            raise BadInput(f"{path.name} cannot be written: {_plain(error, path)}") from error
         _flush(temporary)
         os.replace(temporary, path)
     finally:
@@ -162,8 +162,11 @@ def _read_header(path: Path) -> sitk.ImageFileReader | None:
         raise UnreadableImage(f"{path.name} is of no known image format ({', '.join(IMAGE_SUFFIXES)}).")
     if not path.is_file():
         raise UnreadableImage(f"{path.name}: there is no such file.")
+    if not os.access(path, os.R_OK):
+        raise UnreadableImage(f"{path.name}: this user may not read it; change its permissions.")
     if not path.stat().st_size:
         raise UnreadableImage(f"{path.name} is empty (0 bytes): copy it again.")
+    voxel_file(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(os.fspath(path))
     try:
@@ -171,7 +174,7 @@ def _read_header(path: Path) -> sitk.ImageFileReader | None:
     except RuntimeError as error:
         if "orthonormal" in str(error) and suffix in (".nii", ".nii.gz"):
             return None
-        raise UnreadableImage(f"{path.name} cannot be read: {_plain(error)}") from error
+        raise UnreadableImage(f"{path.name} cannot be read: {_plain(error, path)}") from error
     size, components = reader.GetSize(), reader.GetNumberOfComponents()
     if not 2 <= len(size) or any(count > 1 for count in size[3:]):
         shape = " x ".join(str(count) for count in size)
@@ -179,7 +182,9 @@ def _read_header(path: Path) -> sitk.ImageFileReader | None:
     if "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()):
         raise UnreadableImage(f"{path.name} holds complex numbers: save the magnitude as an image.")
     if suffix not in PICTURE_SUFFIXES and components > 1:
-        raise UnreadableImage(f"{path.name} has {components} values a voxel (colour, vectors): a scalar image is needed.")
+        raise UnreadableImage(
+            f"{path.name} has {components} values a voxel (colour, vectors): a scalar image is needed."
+        )
     if not np.isfinite([*reader.GetSpacing(), *reader.GetOrigin(), *reader.GetDirection()]).all():
         raise UnreadableImage(f"{path.name}: its header does not say where the voxels lie (a value is not a number).")
     return reader
@@ -203,9 +208,9 @@ def _without_place(image: sitk.Image) -> sitk.Image:
     return sitk.GetImageFromArray(sitk.GetArrayViewFromImage(image))
 
 
-def _plain(error: BaseException) -> str:
-    """Why ITK failed, without its file names and line numbers."""
-    text = str(error)
+def _plain(error: BaseException, path: Path) -> str:
+    """Why ITK failed, without the folders and line numbers in its message."""
+    text = str(error).replace(f"{path.parent}{os.sep}", "")
     if "Unable to determine ImageIO" in text or "Unknown PixelType" in text:
         return "it is damaged, or of a kind that is not supported."
     if any(hint in text for hint in ("No such file", "Error while reading", "expected", "read error", "fread")):

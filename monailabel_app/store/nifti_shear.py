@@ -46,9 +46,7 @@ def rigid_geometry(affine: np.ndarray, size: tuple[int, int, int]) -> tuple[Geom
     centre = (np.asarray(size) - 1) / 2
     sheared_origin = RAS_TO_LPS @ affine[:3, 3]
     origin = sheared_origin + (axes - direction * spacing) @ centre
-    geometry = Geometry(
-        tuple(size), tuple(spacing.tolist()), tuple(origin.tolist()), tuple(direction.ravel().tolist())
-    )
+    geometry = Geometry(tuple(size), tuple(spacing.tolist()), tuple(origin.tolist()), tuple(direction.ravel().tolist()))
     indices = np.linalg.solve(geometry.axes, (geometry.corners() - origin).T).T
     moved = np.linalg.norm(sheared_origin + indices @ axes.T - geometry.corners(), axis=1)
     return geometry, float(moved.max())

@@ -35,7 +35,9 @@ def first_volume(image: sitk.Image) -> sitk.Image:
 def first_slice(image: sitk.Image) -> sitk.Image:
     """The 2D image in a volume of one slice, with the spacing in the slice and no place in the patient."""
     flat = sitk.Extract(
-        image, [*image.GetSize()[:2], 0], directionCollapseToStrategy=sitk.ExtractImageFilter.DIRECTIONCOLLAPSETOIDENTITY
+        image,
+        [*image.GetSize()[:2], 0],
+        directionCollapseToStrategy=sitk.ExtractImageFilter.DIRECTIONCOLLAPSETOIDENTITY,
     )
     flat.SetOrigin((0.0, 0.0))
     return flat

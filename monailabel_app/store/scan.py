@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from monailabel_app.errors import BadInput
 from monailabel_app.store.database import Database
 from monailabel_app.store.dicom_header import SliceHeader, read_header
 from monailabel_app.store.dicom_series import DicomSeries, group_series
@@ -19,7 +20,13 @@ LABEL_FOLDERS = frozenset({"labels", "labelsTr", "labelsTs"})
 """Folders that hold label maps by convention (the platform's own store, the Medical Segmentation Decathlon)."""
 
 PATIENTS_TABLE = "patients.csv"
-"""Optional table in the studies folder, with columns ``case`` and ``patient``."""
+"""Optional table in the studies folder, with columns ``case`` and ``patient``.
+
+A case is named by its path in the studies folder, with or without suffix, or by its id.
+"""
+
+OUTSIDE = "outside:"
+"""Begins the fingerprint of a refused link, so that allowing links counts as a change."""
 
 _NEVER_DICOM = frozenset(
     ".json .jsonl .txt .csv .tsv .md .html .xml .yaml .yml .pdf .zip .gz .tar .py .log .raw .npy .npz .sqlite".split()
@@ -51,6 +58,7 @@ class _File:
     path: Path
     relative: str
     fingerprint: str
+    problem: str | None
 
 
 class StudiesScan:
@@ -60,17 +68,18 @@ class StudiesScan:
     index) and grouped into series.
     """
 
-    def __init__(self, database: Database, studies: Path, skip: Path) -> None:
+    def __init__(self, database: Database, studies: Path, skip: Path, follow_links: bool = False) -> None:
         self.database = database
         self.studies = studies
         self.skip = skip
+        self.follow_links = follow_links
 
     def run(self) -> list[FoundCase]:
         images, others = [], []
         for file in self._files():
             if image_suffix(file.path) is not None:
                 images.append(file)
-            elif file.path.suffix.lower() not in _NEVER_DICOM:
+            elif file.path.suffix.lower() not in _NEVER_DICOM and not file.fingerprint.startswith(OUTSIDE):
                 others.append(file)
         patients = self._patients_table()
         found = [_image_case(file, patients) for file in images]
@@ -78,24 +87,40 @@ class StudiesScan:
         return sorted(found, key=lambda case: case.source)
 
     def _files(self) -> Iterator[_File]:
-        for folder, subfolders, names in os.walk(self.studies):
+        followed: set[Path] = set()
+        for folder, subfolders, names in os.walk(self.studies, followlinks=True):
             here = Path(folder)
-            at_root = here == self.studies
-            subfolders[:] = sorted(
-                name
-                for name in subfolders
-                if not name.startswith(".") and here / name != self.skip and not (at_root and name in LABEL_FOLDERS)
-            )
+            subfolders[:] = sorted(name for name in subfolders if self._is_walked(here / name, followed))
             for name in sorted(names):
-                if name.startswith("."):
-                    continue
-                path = here / name
-                try:
-                    status = path.stat()
-                except OSError:  # gone since the folder was listed, or a dangling link
-                    continue
-                relative = path.relative_to(self.studies).as_posix()
-                yield _File(path, relative, f"{status.st_size}:{status.st_mtime_ns}")
+                if not name.startswith("."):
+                    try:
+                        yield self._file(here / name)
+                    except OSError:  # gone since the folder was listed, or a dangling link
+                        continue
+
+    def _is_walked(self, folder: Path, followed: set[Path]) -> bool:
+        if folder.name.startswith(".") or folder == self.skip:
+            return False
+        if folder.parent == self.studies and folder.name in LABEL_FOLDERS:
+            return False
+        if not folder.is_symlink():
+            return True
+        target = folder.resolve()
+        if not self.follow_links or target.is_relative_to(self.studies) or target in followed:
+            return False
+        followed.add(target)  # once, so that circles end
+        return True
+
+    def _file(self, path: Path) -> _File:
+        status = path.stat()
+        fingerprint = f"{status.st_size}:{status.st_mtime_ns}"
+        name = path.relative_to(self.studies).as_posix()
+        relative = _printable(name)
+        problem = "its name is not UTF-8 text: rename it" if relative != name else None
+        if not self.follow_links and path.is_symlink() and not path.resolve().is_relative_to(self.studies):
+            problem = "a link that leads outside the studies folder: start the server with --follow-links to allow it"
+            fingerprint = f"{OUTSIDE}{fingerprint}"
+        return _File(path, relative, fingerprint, problem)
 
     def _headers(self, files: list[_File]) -> list[SliceHeader]:
         """The DICOM headers among some files; only new and changed files are opened."""
@@ -120,17 +145,20 @@ class StudiesScan:
         return headers
 
     def _series_case(self, series: DicomSeries) -> FoundCase:
-        sizes = [file.stat().st_size if file.exists() else 0 for file in series.files]
+        states = [file.stat() for file in series.files if file.exists()]
+        size, changed = sum(state.st_size for state in states), max((state.st_mtime_ns for state in states), default=0)
+        # Anonymisers empty the patient's ID; the series of one study still show one person.
+        nameless = f"study-{series.study_uid}" if series.study_uid else ""
         return FoundCase(
             kind="series",
             source=series.id,
             files=tuple(file.relative_to(self.studies).as_posix() for file in series.files),
-            patient=series.patient_id or "",
+            patient=series.patient_id or nameless,
             modality=series.modality,
             description=series.description,
             dimension=series.dimension,
-            problem=series.problem,
-            fingerprint=f"{sum(sizes)}:{len(sizes)}",
+            problem=_printable(series.problem) if series.problem else None,
+            fingerprint=f"{size}:{len(states)}:{changed}",
             proposed_id=series.id,
         )
 
@@ -138,23 +166,34 @@ class StudiesScan:
         table = self.studies / PATIENTS_TABLE
         if not table.is_file():
             return {}
-        with table.open(newline="", encoding="utf-8-sig") as lines:
-            return {row["case"]: row["patient"] for row in csv.DictReader(lines) if row.get("case")}
+        try:
+            with table.open(newline="", encoding="utf-8-sig") as lines:
+                rows = csv.DictReader(lines)
+                if not {"case", "patient"} <= set(rows.fieldnames or ()):
+                    raise BadInput(f"{table} needs the columns 'case' and 'patient', separated by commas")
+                return {row["case"].strip(): row["patient"].strip() for row in rows if row["case"] and row["patient"]}
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise BadInput(f"{table} cannot be read ({error}): save it as CSV in UTF-8") from error
 
 
 def _image_case(file: _File, patients: dict[str, str]) -> FoundCase:
     stem = file.relative[: -len(image_suffix(file.path) or "")]
     subject = re.search(r"(?:^|/)(sub-[A-Za-z0-9]+)", file.relative)  # BIDS entity
-    patient = patients.get(stem) or (subject.group(1) if subject else "")
+    named = next((patients[name] for name in (stem, file.relative, stem.replace("/", "--")) if name in patients), "")
     return FoundCase(
         kind="file",
         source=file.relative,
         files=(),
-        patient=patient,
+        patient=named or (subject.group(1) if subject else ""),
         modality=None,
         description=None,
         dimension=None,
-        problem=None,
+        problem=file.problem,
         fingerprint=file.fingerprint,
         proposed_id=stem,
     )
+
+
+def _printable(name: str) -> str:
+    """A file name as text that can be kept; bytes that are no UTF-8 as ``\\xfc``."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import random
 import sqlite3
 import time
 from collections.abc import Collection
 from enum import StrEnum
+from fractions import Fraction
 
 from monailabel_app.errors import Conflict
 from monailabel_app.store.database import Database
+
+
+LARGEST_DENOMINATOR = 1000
+"""Shares are taken as fractions, so that where a block ends does not depend on rounding."""
 
 
 class Role(StrEnum):
@@ -23,8 +29,9 @@ class FrozenSplit:
     """Decides once for each patient, when the patient is first annotated, and never moves anybody.
 
     Patients are taken in blocks of ``1 / share`` in the order of their first annotation; one of each block, drawn with
-    the seed, becomes a validation patient. So the share holds at any time, and neither the order of files nor a later
-    run changes a decision. When a user names validation patients by hand, nobody else is drawn any more.
+    the seed, becomes a validation patient. (Where ``1 / share`` is no whole number, blocks differ in length by one.) So
+    the share holds at any time, and neither the order of files nor a later run changes a decision. When a user names
+    validation patients by hand, nobody else is drawn any more.
     """
 
     def __init__(self, database: Database, share: float = 0.25, seed: int = 0) -> None:
@@ -42,10 +49,11 @@ class FrozenSplit:
         self._insert(connection, patient, role, by_hand=False)
 
     def _drawn_role(self, position: int) -> Role:
-        block_size = max(2, round(1 / self.share))
-        block, place = divmod(position, block_size)
-        drawn = random.Random(f"{self.seed}-{block}").randrange(block_size)
-        return Role.VALIDATION if place == drawn else Role.TRAINING
+        share = Fraction(self.share).limit_denominator(LARGEST_DENOMINATOR)
+        block = math.floor(position * share)
+        first, next_first = math.ceil(block / share), math.ceil((block + 1) / share)
+        drawn = first + random.Random(f"{self.seed}-{block}").randrange(next_first - first)
+        return Role.VALIDATION if position == drawn else Role.TRAINING
 
     def name_validation_patients(self, patients: Collection[str]) -> None:
         """Make these patients validation patients, before anybody has annotated them.

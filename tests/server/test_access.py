@@ -83,13 +83,17 @@ BEARER = {"Authorization": f"Bearer {TOKEN}"}
 # --- the policy ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "127.0.0.1", "127.9.9.9", "::1", "[::1]", "::ffff:127.0.0.1"])
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST", "127.0.0.1", "127.9.9.9", "::1", "[::1]", "::ffff:127.0.0.1"]
+)
 def test_loopback_names(host: str) -> None:
     assert is_loopback(host)
     assert policy_for(host=host).token is None
 
 
-@pytest.mark.parametrize("host", ["", "0.0.0.0", "::", "192.168.1.4", "localhost.evil.example", "127.0.0.1.evil.example"])
+@pytest.mark.parametrize(
+    "host", ["", "0.0.0.0", "::", "192.168.1.4", "localhost.evil.example", "127.0.0.1.evil.example"]
+)
 def test_any_other_address_gets_a_token(host: str) -> None:
     assert not is_loopback(host)
     token = policy_for(host=host).token
@@ -168,7 +172,14 @@ def test_a_header_given_twice_is_refused() -> None:
 
 # --- web pages -------------------------------------------------------------------------------------------------------
 
-FOREIGN = ["https://evil.example", "null", "http://127.0.0.1:9999", "https://127.0.0.1:8000", "https://viewer.example", ""]
+FOREIGN = [
+    "https://evil.example",
+    "null",
+    "http://127.0.0.1:9999",
+    "https://127.0.0.1:8000",
+    "https://viewer.example",
+    "",
+]
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "OPTIONS"])
@@ -219,7 +230,9 @@ def test_images_and_scripts_of_other_pages_are_refused_but_a_link_is_not(site: s
 # --- the host name ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "192.168.1.4:8000", "", "["])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "192.168.1.4:8000", "", "["]
+)
 def test_without_a_token_a_foreign_host_name_is_refused(host: str) -> None:
     assert ask(LOCAL, headers={"Host": host}).status_code == 421
     assert ask(LOCAL, headers={"Host": host, "Origin": f"http://{host}"}).status_code == 421
@@ -239,6 +252,11 @@ def test_a_trusted_host_name_passes() -> None:
 def test_without_a_token_another_machine_is_refused_even_under_the_right_name() -> None:
     assert ask(LOCAL, client="192.168.1.77").status_code == 403
     assert ask(LOCAL, base="http://192.168.1.4:8000", headers={"Host": "localhost:8000"}).status_code == 403
+
+
+@pytest.mark.parametrize("origin", ["null", "[", "http://["])
+def test_a_malformed_host_makes_no_origin_the_servers_own(origin: str) -> None:
+    assert ask(REMOTE, headers={**BEARER, "Host": "[", "Origin": origin}).status_code == 403
 
 
 # --- websockets ------------------------------------------------------------------------------------------------------

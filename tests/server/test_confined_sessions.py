@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import io
 import json
 import os
@@ -19,7 +20,15 @@ from monailabel_app.server.archives import unpack
 from monailabel_app.server.sessions import ConfinedSessions, session_file_name
 
 DICOM = bytes(128) + b"DICM" + bytes(100)
-EVIL_MEMBERS = ["../evil.nii", "/tmp/evil.nii", "a/../../evil.nii", "..\\evil.nii", "C:\\evil.nii", "a//evil.nii", "x\n.nii"]
+EVIL_MEMBERS = [
+    "../evil.nii",
+    "/tmp/evil.nii",
+    "a/../../evil.nii",
+    "..\\evil.nii",
+    "C:\\evil.nii",
+    "a//evil.nii",
+    "x\n.nii",
+]
 
 
 @pytest.fixture
@@ -47,7 +56,11 @@ def tarred(path: Path, members: dict[str, bytes | tarfile.TarInfo]) -> Path:
     return path
 
 
-PACKERS = [pytest.param(zipped, "a.zip", id="zip"), pytest.param(tarred, "a.tar", id="tar"), pytest.param(tarred, "a.tar.gz", id="tgz")]
+PACKERS = [
+    pytest.param(zipped, "a.zip", id="zip"),
+    pytest.param(tarred, "a.tar", id="tar"),
+    pytest.param(tarred, "a.tar.gz", id="tgz"),
+]
 
 
 def add(sessions: ConfinedSessions, file: Path) -> Path:
@@ -151,7 +164,13 @@ def test_damaged_encrypted_and_doubled_archives_are_refused(sessions, tmp_path) 
     with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(tmp_path / "e.zip", "w") as archive:
         archive.writestr("a.nii", b"1")
         archive.writestr("a.nii", b"2")
-    for name in ("a.zip", "c.tar.gz", "d.zip", "e.zip"):
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 255
+    (tmp_path / "f.tar.gz").write_bytes(flipped)
+    packed = bytearray(bz2.compress(tarred(tmp_path / "g.tar", {"a.nii": os.urandom(200_000)}).read_bytes()))
+    packed[len(packed) // 2] ^= 255
+    (tmp_path / "g.tar").write_bytes(packed)
+    for name in ("a.zip", "c.tar.gz", "d.zip", "e.zip", "f.tar.gz", "g.tar"):
         with pytest.raises(BadInput):
             add(sessions, tmp_path / name)
     assert not list((tmp_path / "sessions").iterdir())
@@ -182,7 +201,9 @@ def test_a_session_lives_until_it_is_removed(sessions, tmp_path) -> None:
     assert fresh.get_session(name) is None and not Path(info.path).exists()
 
 
-@pytest.mark.parametrize("forged", ["..", "../outside", "/etc", "", ".", "outside", "x" * 36, "{" + str(uuid.uuid4()) + "}"])
+@pytest.mark.parametrize(
+    "forged", ["..", "../outside", "/etc", "", ".", "outside", "x" * 36, "{" + str(uuid.uuid4()) + "}"]
+)
 def test_a_forged_id_is_refused_and_deletes_nothing(sessions, tmp_path, forged) -> None:
     image_file(tmp_path / "outside")
     image_file(tmp_path / "sessions", "keep.txt")
@@ -196,13 +217,21 @@ def test_a_forged_id_is_refused_and_deletes_nothing(sessions, tmp_path, forged) 
     assert files_under(tmp_path) == before
 
 
-@pytest.mark.parametrize("image", ["/etc/passwd", "{root}/outside/scan.nii.gz", "{root}/sessions", "", "{own}/../x/scan.nii.gz"])
+@pytest.mark.parametrize(
+    "image", ["/etc/passwd", "{root}/outside/scan.nii.gz", "{root}/sessions", "", "{own}/../x/scan.nii.gz"]
+)
 def test_a_forged_record_does_not_lead_out_of_its_session(sessions, tmp_path, image) -> None:
     outside = Path(image_file(tmp_path / "outside"))
     name = str(uuid.uuid4())
     own = tmp_path / "sessions" / name
     own.mkdir(parents=True)
-    record = {"name": name, "path": "/", "image": image.format(root=tmp_path, own=own), "expiry": 9, "last_access_ts": 9}
+    record = {
+        "name": name,
+        "path": "/",
+        "image": image.format(root=tmp_path, own=own),
+        "expiry": 9,
+        "last_access_ts": 9,
+    }
     (own / "meta.info").write_text(json.dumps(record))
     assert sessions.get_session(name) is None
     assert outside.exists()

@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 import uuid
+import zipfile
 from collections.abc import Callable, Iterator
 from email import message_from_bytes
 from pathlib import Path
@@ -53,7 +54,9 @@ def stand_in_app():
         def __call__(self, request):
             time.sleep(float(request.get("seconds", 0)))
             if request.get("fail"):
-                raise getattr(errors, request["fail"])("said in words") if request["fail"] != "?" else KeyError("hidden")
+                raise (
+                    getattr(errors, request["fail"])("said in words") if request["fail"] != "?" else KeyError("hidden")
+                )
             seen = {key: str(value) for key, value in request.items()}
             if request.get("no_file"):
                 return None, {"seen": seen}
@@ -271,11 +274,16 @@ def test_infer_answers_with_the_label_and_the_parameters(site, output) -> None:
 
 
 def test_infer_answers_with_the_label_alone_or_the_parameters_alone(site) -> None:
-    answer = site.ask("POST", f"/infer/{MODEL}?image=case1&output=image", data={"params": '{"result_extension": ".nrrd"}'})
+    answer = site.ask(
+        "POST", f"/infer/{MODEL}?image=case1&output=image", data={"params": '{"result_extension": ".nrrd"}'}
+    )
     assert answer.content.startswith(b"NRRD") and 'filename="label.nrrd"' in answer.headers["content-disposition"]
     assert site.ask("POST", f"/infer/{MODEL}?image=case1&output=json").json()["seen"]["model"] == MODEL
     assert "seen" in site.ask("POST", f"/infer/{MODEL}?image=case1", data={"params": '{"no_file": 1}'}).json()
-    assert site.ask("POST", f"/infer/{MODEL}?image=case1&output=image", data={"params": '{"no_file": 1}'}).status_code == 404
+    assert (
+        site.ask("POST", f"/infer/{MODEL}?image=case1&output=image", data={"params": '{"no_file": 1}'}).status_code
+        == 404
+    )
     assert site.ask("POST", f"/infer/{MODEL}?image=case1&output=dicom_seg").status_code == 501
     assert site.ask("POST", f"/infer/{MODEL}").status_code == 400
     assert not list((site.root / "tmp").iterdir())
@@ -292,6 +300,33 @@ def test_infer_reads_an_upload_a_session_and_a_label(site) -> None:
     assert not list((site.root / "tmp").iterdir())
 
 
+def test_a_session_takes_several_files_and_archives(site) -> None:
+    dicom = bytes(128) + b"DICM" + bytes(8)
+    files = [("files", (name, dicom)) for name in ("IM1", "sub\\IM1", "1.2.3.dcm")]
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("p/IM1", dicom)
+    made = [
+        site.ask("PUT", "/session/?expiry=60", files=files).json(),
+        site.ask("PUT", "/session/?uncompress=true", files={"files": ("a.zip", packed.getvalue())}).json(),
+    ]
+    kept = [{path.name for path in Path(one["session_info"]["image"]).rglob("*") if path.is_file()} for one in made]
+    assert kept == [{"00000_IM1.dcm", "00001_IM1.dcm", "00002_1_2_3.dcm"}, {"IM1"}]
+    for one in made:
+        url = f"/session/{one['session_id']}"
+        assert site.ask("GET", url).json()["image"] == one["session_info"]["image"]
+        assert site.ask("GET", f"{url}?image=true").status_code == 400
+        assert site.ask("DELETE", url).status_code == 200
+        assert site.ask("GET", url).status_code == 404
+    assert not list((site.root / "sessions").iterdir()) and not list((site.root / "tmp").iterdir())
+
+
+def test_an_app_without_sessions_says_so(site) -> None:
+    site.instance._sessions = None
+    assert site.ask("GET", f"/session/{uuid.uuid4()}").status_code == 406
+    assert site.ask("POST", f"/infer/{MODEL}?session_id={uuid.uuid4()}").status_code == 406
+
+
 def read(content: bytes, folder: Path) -> sitk.Image:
     path = folder / "answer.nii.gz"
     path.write_bytes(content)
@@ -300,7 +335,9 @@ def read(content: bytes, folder: Path) -> sitk.Image:
 
 def test_scribbles_of_a_web_viewer_lie_on_the_grid_of_their_image(site) -> None:
     scribbles = np.arange(60, dtype=np.uint8)
-    answer = site.ask("POST", f"/infer/{MODEL}?image=case1&output=image", **upload("label", "s.bin", scribbles.tobytes()))
+    answer = site.ask(
+        "POST", f"/infer/{MODEL}?image=case1&output=image", **upload("label", "s.bin", scribbles.tobytes())
+    )
     label = read(answer.content, site.root)
     assert label.GetSpacing() == pytest.approx((0.5, 0.75, 2.0))
     assert label[1, 2, 1] == 1 + 5 * 2 + 20
@@ -450,8 +487,10 @@ def test_an_evil_value_is_refused_and_changes_nothing(target, method, url, more,
 
 
 def test_every_route_with_a_name_or_id_is_under_attack_above(site) -> None:
-    attacked = {(method, url.split("?")[0].replace("{}", "*").replace(MODEL, "*")) for method, url, _ in
-                [*ID_ROUTES, *LABEL_ID_ROUTES, *TAG_ROUTES, *SESSION_ROUTES, *NAME_ROUTES]}
+    attacked = {
+        (method, url.split("?")[0].replace("{}", "*").replace(MODEL, "*"))
+        for method, url, _ in [*ID_ROUTES, *LABEL_ID_ROUTES, *TAG_ROUTES, *SESSION_ROUTES, *NAME_ROUTES]
+    }
     named = {"image", "label", "id", "tag", "session_id", "model", "strategy", "method"}
     for route in (route for route in site.app.routes if isinstance(route, APIRoute)):
         takes = {field.name for field in [*route.dependant.path_params, *route.dependant.query_params]}
@@ -506,6 +545,7 @@ EVIL_PARAMS = [
     {"save_label": True, "label_tag": "final"},
     {"square": {"bundle_path": "{outside}"}},
     {"gpus": ["LD_PRELOAD"]},
+    {"gpus": "0;x"},
     {"client_id": "x\ny"},
 ]
 
@@ -530,7 +570,9 @@ def test_the_name_of_a_structure_passes_as_a_name(site) -> None:
     assert seen["label_name"] == "left kidney" and "label" not in seen
 
 
-@pytest.mark.parametrize("images", [["../outside/secret"], ["case1", "/etc/passwd"], "everything", [3], {"a": "b"}, ["link"]])
+@pytest.mark.parametrize(
+    "images", [["../outside/secret"], ["case1", "/etc/passwd"], "everything", [3], {"a": "b"}, ["link"]]
+)
 def test_a_batch_takes_ids_alone(target, images) -> None:
     before = disk(target.root)
     answer = target.ask("POST", f"/batch/infer/{MODEL}?run_sync=true", json={"images": images})
@@ -569,7 +611,17 @@ def test_what_the_store_says_cannot_be_said_by_a_client(site) -> None:
     assert told["path"] == str(site.studies / "case1.nii.gz")
 
 
-EVIL_FILES = ["x.py", "x", ".nii.gz.exe", "x.nii.gz/../../e.sh", "x.json", "x.nii.gz\0.sh", "x.so", "..", "x." + "n" * 300]
+EVIL_FILES = [
+    "x.py",
+    "x",
+    ".nii.gz.exe",
+    "x.nii.gz/../../e.sh",
+    "x.json",
+    "x.nii.gz\0.sh",
+    "x.so",
+    "..",
+    "x." + "n" * 300,
+]
 
 
 @pytest.mark.parametrize("name", EVIL_FILES)
@@ -643,7 +695,9 @@ def test_an_image_with_its_own_voxels_passes(site, suffix) -> None:
 def test_a_failing_upload_leaves_no_temporary_file(site) -> None:
     answer = site.ask("PUT", "/datastore/label?image=nowhere", **upload("label", "x.nii.gz", site.image))
     assert answer.status_code == 404
-    answer = site.ask("POST", f"/infer/{MODEL}", data={"params": '{"fail": "?"}'}, **upload("file", "x.nii.gz", site.image))
+    answer = site.ask(
+        "POST", f"/infer/{MODEL}", data={"params": '{"fail": "?"}'}, **upload("file", "x.nii.gz", site.image)
+    )
     assert answer.status_code == 500
     assert not list((site.root / "tmp").iterdir())
 
@@ -755,7 +809,7 @@ def test_an_endpoint_that_waits_is_refused_at_the_start(site) -> None:
 
     async def waits_inside() -> None:
         async with asyncio.Lock():
-            return None
+            return
 
     def plain() -> io.BytesIO:
         return io.BytesIO()

@@ -12,14 +12,14 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
-from tests.dicom_files import MR_IMAGE, PET_IMAGE, along_z, write_series, write_slice
 from pydicom.encaps import encapsulate
-from pydicom.uid import ExplicitVRBigEndian, RLELossless
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, RLELossless
 
 from monailabel_app.errors import UnreadableImage
 from monailabel_app.store.dicom_header import MEDIA_DIRECTORY, SliceHeader, read_header
 from monailabel_app.store.dicom_series import DicomSeries, group_series, not_images
 from monailabel_app.store.images import read_series
+from tests.dicom_files import MR_IMAGE, PET_IMAGE, along_z, write_series, write_slice
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
 
@@ -143,6 +143,17 @@ def test_big_endian_pixel_data_are_measured(tmp_path: Path) -> None:
     assert "3990 of 4000" in read_header(tmp_path / "a").problem
 
 
+def test_deflated_file_is_read(tmp_path: Path) -> None:
+    for number, path in enumerate(write_series(tmp_path, positions=FIVE)):
+        dataset = pydicom.dcmread(path)
+        dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+        dataset.save_as(path)
+        assert read_header(path).position == (0, 0, 2 * number)
+    (series,) = series_in(tmp_path)
+    assert series.problem is None
+    assert read_series(series.files)[0, 0, 3] == 3000
+
+
 @pytest.mark.parametrize("orientation", [(1, 0, 0, 0, 1, 0), (-1, 0, 0, 0, -1, 0), (0, 1, 0, 0, 0, -1), OBLIQUE])
 def test_volume_lies_where_the_headers_say(tmp_path: Path, orientation: tuple[float, ...]) -> None:
     row, column = np.reshape(orientation, (2, 3))
@@ -188,7 +199,11 @@ def test_whole_rescaled_values_stay_integers(tmp_path: Path) -> None:
     elements = {"BitsStored": 12, "HighBit": 11, "PixelRepresentation": 0, "RescaleSlope": 1}
     for n, intercept in enumerate((-1024, 0)):
         write_slice(
-            tmp_path / f"{n}", np.full((4, 4), 100), ImagePositionPatient=[0, 0, n], RescaleIntercept=intercept, **elements
+            tmp_path / f"{n}",
+            np.full((4, 4), 100),
+            ImagePositionPatient=[0, 0, n],
+            RescaleIntercept=intercept,
+            **elements,
         )
     image = read_series(series_in(tmp_path)[0].files)
     assert image.GetPixelID() == sitk.sitkInt16
@@ -303,6 +318,7 @@ def test_damaged_slice_is_a_problem_of_its_series(tmp_path: Path) -> None:
         ({"PixelSpacing": None}, "how large a pixel is"),
         ({"PixelData": None}, "no pixel data"),
         ({"NumberOfFrames": 2, "PixelData": bytes(64)}, "multi-frame DICOM (2 frames in one file)"),
+        ({"sop_class": "1.2.3.9"}, "not of the DICOM standard"),
         ({}, "one slice only: not a volume"),
     ],
 )
@@ -334,7 +350,10 @@ def test_projections_are_cases_of_two_dimensions(tmp_path: Path) -> None:
             ImagerPixelSpacing=[0.1, 0.2],
         )
     found = series_in(tmp_path)
-    assert [(series.id, series.dimension, series.problem) for series in found] == [("1.9.0", 2, None), ("1.9.1", 2, None)]
+    assert [(series.id, series.dimension, series.problem) for series in found] == [
+        ("1.9.0", 2, None),
+        ("1.9.1", 2, None),
+    ]
     image = read_series(found[1].files)
     assert (image.GetSize(), image.GetSpacing(), image.GetOrigin()) == ((6, 4), (0.2, 0.1), (0, 0))
     assert image[0, 0] == 1

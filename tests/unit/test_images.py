@@ -33,7 +33,9 @@ from monailabel_app.store.images import (
 from monailabel_app.store.nifti_shear import SHEAR_TOLERANCE_VOXELS
 
 MEDICAL_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
-REORDERINGS = [(order, flip) for order in itertools.permutations(range(3)) for flip in itertools.product((0, 1), repeat=3)]
+REORDERINGS = [
+    (order, flip) for order in itertools.permutations(range(3)) for flip in itertools.product((0, 1), repeat=3)
+]
 
 
 def make_volume(
@@ -65,7 +67,13 @@ def assert_same_places(one: sitk.Image, other: sitk.Image, tolerance: float = 2e
 
 @pytest.mark.parametrize(
     ("name", "suffix"),
-    [("a.nii.gz", ".nii.gz"), ("A.B.NII.GZ", ".nii.gz"), ("x.nii", ".nii"), ("x.JPEG", ".jpeg"), ("x.seg.nrrd", ".nrrd")],
+    [
+        ("a.nii.gz", ".nii.gz"),
+        ("A.B.NII.GZ", ".nii.gz"),
+        ("x.nii", ".nii"),
+        ("x.JPEG", ".jpeg"),
+        ("x.seg.nrrd", ".nrrd"),
+    ],
 )
 def test_image_suffix(name: str, suffix: str) -> None:
     assert image_suffix(Path("some.folder") / name) == suffix
@@ -220,7 +228,8 @@ def test_sixteen_bit_png_keeps_its_values(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "size"), [((5, 6), (5, 6)), ((5, 6, 1), (5, 6, 1)), ((5, 6, 7, 1), (5, 6, 7)), ((5, 6, 7, 1, 1), (5, 6, 7))]
+    ("shape", "size"),
+    [((5, 6), (5, 6)), ((5, 6, 1), (5, 6, 1)), ((5, 6, 7, 1), (5, 6, 7)), ((5, 6, 7, 1, 1), (5, 6, 7))],
 )
 def test_nifti_axes(tmp_path: Path, shape: tuple[int, ...], size: tuple[int, ...]) -> None:
     voxels = np.arange(np.prod(shape), dtype=np.int16).reshape(shape)
@@ -333,6 +342,39 @@ def test_damaged_compressed_file_is_refused(tmp_path: Path, suffix: str) -> None
         read_image(path)
 
 
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha"])
+def test_one_flipped_bit_in_a_compressed_file_is_never_missed(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    voxels = np.random.default_rng(0).integers(0, 1000, (4, 20, 30)).astype(np.int16)
+    write_image(sitk.GetImageFromArray(voxels), path)
+    content = path.read_bytes()
+    for place in np.linspace(0.5, 0.9995, 40):
+        damaged = bytearray(content)
+        damaged[int(len(content) * place)] ^= 4
+        path.write_bytes(damaged)
+        os.utime(path, ns=(0, int(1e9 * place)))  # a clock too coarse for a test that writes so fast
+        with pytest.raises(UnreadableImage):
+            read_image(path)
+
+
+@pytest.mark.parametrize(("suffix", "field"), [(".mhd", "ElementDataFile = "), (".nhdr", "data file: ")])
+@pytest.mark.parametrize("named", ["../secret.raw", "{folder}/secret.raw", "gone.raw"])
+def test_voxels_in_another_folder_are_refused(tmp_path: Path, suffix: str, field: str, named: str) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    path = folder / f"a{suffix}"
+    sitk.WriteImage(make_volume(), str(path))
+    assert read_image(path).GetSize() == (5, 6, 7)
+    held = next(file for file in folder.iterdir() if file != path)
+    held.rename(tmp_path / "secret.raw")
+    named = named.format(folder=tmp_path)
+    path.write_text(path.read_text().replace(field + held.name, field + named))
+    assert named in path.read_text()
+    for read in (read_image, read_geometry):
+        with pytest.raises(UnreadableImage, match="no such file beside it"):
+            read(path)
+
+
 @pytest.mark.parametrize("content", [b"", b"hello", gzip.compress(b"hello"), bytes(400)])
 @pytest.mark.parametrize("suffix", images.IMAGE_SUFFIXES)
 def test_what_is_no_image_is_refused(tmp_path: Path, suffix: str, content: bytes) -> None:
@@ -359,7 +401,7 @@ def test_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"a\.png cannot be written"):
         write_image(sitk.Image([4, 5], sitk.sitkFloat64), path)
     assert path.read_bytes() == before
-    assert os.listdir(tmp_path) == ["a.png"]
+    assert list(tmp_path.iterdir()) == [path]
     for name in ("a.mhd", "a.txt"):
         with pytest.raises(BadInput, match="written as one file"):
             write_image(sitk.Image([4, 5], sitk.sitkUInt8), tmp_path / name)
