@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import atexit
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.tasks.batch_infer import BatchInferTask
 from monailabel.interfaces.tasks.infer_v2 import InferTask
 from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
@@ -20,6 +22,7 @@ from monailabel_app.inference.service import InferenceService
 from monailabel_app.models.plan import Plan
 from monailabel_app.models.registry import Registry
 from monailabel_app.settings import Settings
+from monailabel_app.store.dicomweb import DicomWebMirror
 from monailabel_app.store.datastore import ANONYMOUS, LabelLoopDatastore
 from monailabel_app.store.store import Store
 from monailabel_app.store.watcher import StudiesWatcher
@@ -53,6 +56,13 @@ class PlatformStrategy(Strategy):
         return {"id": case_id, "weight": score, "strategy": self.strategy.name, "candidates": len(candidates)}
 
 
+class OneByOne(BatchInferTask):
+    """The platform's batch of predictions, for an inference service that takes one at a time on its own device."""
+
+    def __call__(self, request: dict[str, Any], datastore: Datastore, infer: Callable[..., Any]) -> dict[str, Any]:
+        return super().__call__({**request, "multi_gpu": False, "max_workers": 1}, datastore, infer)
+
+
 class LabelLoopApp(MONAILabelApp):
     """The LabelLoop server app.
 
@@ -75,6 +85,7 @@ class LabelLoopApp(MONAILabelApp):
         self.training = TrainingQueue(self.store.database, workspace.root, workspace.jobs)
         self.inference = InferenceService(self.registry, self.settings.device)
         self.watcher = StudiesWatcher(self.store.catalogue)
+        self.mirror = DicomWebMirror(studies, workspace.mirror) if self.settings.is_remote else None
         strategies = (RandomStrategy(self.settings.seed), InOrderStrategy())
         self.acquisition: dict[str, AcquisitionStrategy] = {strategy.name: strategy for strategy in strategies}
         self.scores: dict[str, float] = {}
@@ -105,16 +116,23 @@ class LabelLoopApp(MONAILabelApp):
     def init_strategies(self) -> dict[str, Strategy]:
         return {name: PlatformStrategy(strategy, self) for name, strategy in self.acquisition.items()}
 
+    def init_batch_infer(self) -> BatchInferTask:
+        return OneByOne()
+
     def on_init_complete(self) -> None:
         """Start what works in the background; called in the server's process alone."""
         atexit.register(self.close)
         self.training.start()
         self.watcher.start()
+        if self.mirror is not None:
+            self.mirror.start()
         logger.info("LabelLoop serves %d cases from %s", self.store.catalogue.count(), self.settings.studies)
 
     def close(self) -> None:
         """End the background work; a training run keeps its best so far."""
         atexit.unregister(self.close)
+        if self.mirror is not None:
+            self.mirror.stop()
         self.watcher.stop()
         self.training.close()
         self.inference.close()

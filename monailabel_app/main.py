@@ -8,12 +8,15 @@ import sys
 from pathlib import Path
 
 import monailabel.app
+from monailabel.config import settings as platform
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.main import Main
+from monailabel.utils.sessions import Sessions
 
 from monailabel_app import app as labelloop
 from monailabel_app.server.access import AccessPolicy, is_loopback, load_or_make_token, policy_for
 from monailabel_app.server.asgi import take_over
+from monailabel_app.server.sessions import ConfinedSessions
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +26,9 @@ class LabelLoop(labelloop.LabelLoopApp, MONAILabelApp):
 
     The platform looks for a direct subclass of ``MONAILabelApp`` in this file, hence the second base.
     """
+
+    def _load_sessions(self, load: bool = False) -> Sessions:
+        return ConfinedSessions(self.store.workspace.sessions, platform.MONAI_LABEL_SESSION_EXPIRY)
 
     def on_init_complete(self) -> None:
         super().on_init_complete()

@@ -13,7 +13,14 @@ import numpy as np
 import SimpleITK as sitk
 
 from monailabel_app.models.plan import IntensityKind, NetworkPlan, Normalisation, Plan
-from monailabel_app.models.scores import CaseEvaluation, Evaluation, EvaluationKind, LabelEvaluation, LabelScore, Outcome
+from monailabel_app.models.scores import (
+    CaseEvaluation,
+    Evaluation,
+    EvaluationKind,
+    LabelEvaluation,
+    LabelScore,
+    Outcome,
+)
 from monailabel_app.models.version import Decision, VersionRecord
 from monailabel_app.store.annotations import Annotation, Revision, Status
 from monailabel_app.store.store import Store

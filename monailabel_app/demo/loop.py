@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from monailabel_app.demo.client import LoopClient, ServerAnswer
 from monailabel_app.demo.truth import Truth
@@ -81,7 +89,7 @@ class DemoLoop:
             self.client.name_validation_cases(chosen)
         done = self._submitted()
         left = [case_id for case_id in chosen if case_id not in done]
-        with self._progress() as progress:
+        with self._progress(MofNCompleteColumn(), TimeRemainingColumn()) as progress:
             bar = progress.add_task("Annotating the validation cases", total=len(chosen), completed=len(chosen) - len(left))
             for case_id in left:
                 self._submit(case_id)
@@ -111,7 +119,7 @@ class DemoLoop:
         """Annotate up to the end of the batch; say whether there was a case to annotate."""
         goal = min(self.plan.annotate, (annotated // self.plan.batch + 1) * self.plan.batch)
         corrected: list[float] = []
-        with self._progress() as progress:
+        with self._progress(MofNCompleteColumn(), TimeRemainingColumn()) as progress:
             bar = progress.add_task(f"Annotating cases {annotated + 1} to {goal}", total=goal - annotated)
             for done in range(goal - annotated):
                 case_id = self.client.next_case(self.plan.strategy, ANNOTATOR, exclude=self.without_truth)
@@ -153,8 +161,8 @@ class DemoLoop:
 
     def _follow(self, job_id: str) -> None:
         """Show a training run until it has ended, then what became of its version."""
-        with self._progress() as progress:
-            bar = progress.add_task("Training", total=None)
+        with self._progress(TextColumn("{task.fields[epoch]}"), TextColumn("{task.fields[left]}")) as progress:
+            bar = progress.add_task("Training", total=1.0, epoch="", left="")
             while True:
                 status = self.client.training(job_id)
                 job = status["job"]
@@ -175,17 +183,9 @@ class DemoLoop:
         figure = f"Dice [bold]{dice:.3f}[/] on the frozen validation cases" if dice is not None else "not measured"
         self.console.print(f"  v{record['number']}: {figure}. {job['detail']}")
 
-    def _progress(self) -> Progress:
-        return Progress(
-            TextColumn("{task.description:<34}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=self.console,
-            transient=False,
-        )
+    def _progress(self, *more: ProgressColumn) -> Progress:
+        columns = (TextColumn("{task.description:<34}"), BarColumn(), *more, TimeElapsedColumn())
+        return Progress(*columns, console=self.console)
 
 
 def training_cases(version: dict[str, Any]) -> int:
@@ -200,13 +200,18 @@ def mean_dice(version: dict[str, Any]) -> float | None:
 
 
 def _shown(job: dict[str, Any]) -> dict[str, Any]:
+    """What the bar of a training run shows: its state, the epoch, and the time left of training."""
     progress = job["progress"]
-    description = f"{job['state'].capitalize()}"
+    shown: dict[str, Any] = {"description": job["state"].capitalize(), "left": ""}
     dice = [record["validation_dice"] for record in progress["curve"] if record["validation_dice"] is not None]
     if dice:
-        description += f", Dice so far {max(dice):.3f}"
-    if not progress["epochs"]:
-        return {"description": description}
-    return {"description": description, "total": progress["epochs"], "completed": progress["epoch"]}
-
-
+        shown["description"] += f", best Dice {max(dice):.3f}"
+    if progress["epoch"]:
+        shown["epoch"] = f"epoch {progress['epoch']}"
+    if job["ended"] is not None:
+        return {**shown, "completed": 1.0}
+    left = progress["seconds_left"]
+    if job["state"] == "training" and job["started"] is not None and left is not None:
+        elapsed = time.time() - job["started"]
+        shown |= {"left": f"{left:.0f} s left of", "completed": elapsed / max(elapsed + left, 0.1)}
+    return shown

@@ -26,7 +26,7 @@ class ServerProcess:
         client: Talks to it.
     """
 
-    def __init__(self, studies: Path, workspace: Path, log: Path, options: Sequence[str] = ()) -> None:
+    def __init__(self, studies: Path | str, workspace: Path, log: Path, options: Sequence[str] = ()) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.client = LoopClient(self.url)

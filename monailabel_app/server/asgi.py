@@ -17,7 +17,9 @@ from monailabel_app.server.train_api import train_routes
 def build_api(app: LabelLoopApp) -> FastAPI:
     """All routes, with one ``/openapi.json``; the page to try them is at ``/``."""
     api = FastAPI(title="LabelLoop", version=monailabel_app.__version__, docs_url="/", redoc_url="/docs")
-    add_platform_api(api)
+    store = app.store
+    folders = () if app.settings.follow_links else (store.catalogue.studies, store.workspace.root)
+    add_platform_api(api, log_file=store.workspace.logs / "app.log", folders=folders)
     add_error_handlers(api)
     for router in (train_routes(app), case_routes(app), training_routes(app)):
         api.include_router(router)

@@ -55,8 +55,10 @@ def case_routes(app: LabelLoopApp) -> APIRouter:
     ) -> CasePage:
         return summaries.page(status, search, offset, limit)
 
-    @router.post("/cases/refresh", summary="Look at the studies folder afresh")
+    @router.post("/cases/refresh", summary="Look at the studies afresh")
     def refresh() -> CasePage:
+        if app.mirror is not None:
+            app.mirror.refresh()
         store.catalogue.refresh()
         return summaries.page(None, "", 0, 200)
 

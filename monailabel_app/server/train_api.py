@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from monailabel_app.app import LabelLoopApp
 from monailabel_app.errors import BadInput, NotFound
+from monailabel_app.server.confinement import check_params
 from monailabel_app.tasks.segmentation import SegmentationTrainer, platform_task
 from monailabel_app.training.jobs import Job, JobState, TrainingRequest, log_file
 from monailabel_app.training.queue import tail
@@ -74,6 +75,6 @@ def _request(app: LabelLoopApp, model: str, params: dict[str, Any]) -> TrainingR
     if not isinstance(trainer, SegmentationTrainer):
         raise NotFound(f"there is no trainer '{model[:60]}'; there are: {', '.join(app.trainers)}")
     try:
-        return trainer.request(params)
+        return trainer.request(check_params(params))
     except (ValidationError, ValueError) as error:
         raise BadInput(f"these training parameters do not fit: {error}") from error

@@ -16,10 +16,10 @@ from typing import Any
 from monailabel_app.errors import BadInput, Conflict, NotFound
 from monailabel_app.store.catalogue import Catalogue
 from monailabel_app.store.database import Database
+from monailabel_app.store.images import write_image
 from monailabel_app.store.label_maps import LabelMap, read_label_map
 from monailabel_app.store.split import FrozenSplit
 from monailabel_app.store.workspace import Workspace
-from monailabel_app.store.images import write_image
 
 
 class Status(StrEnum):

@@ -59,7 +59,7 @@ def read_label_map(path: Path, grid: Geometry, names: dict[str, int] | None) -> 
 
 def _check_names(names: dict[str, int]) -> None:
     for name, value in names.items():
-        if not name.strip() or len(name) > 120 or any(ord(letter) < 32 for letter in name):
+        if not name.strip() or len(name) > 120 or not name.isprintable():
             raise BadInput(f"'{name[:40]}' cannot be the name of a label: use 1 to 120 printable characters")
         if not 1 <= value <= LARGEST_VALUE:
             raise BadInput(f"label '{name}' has voxel value {value}: use 1 to {LARGEST_VALUE} (0 is background)")
@@ -74,22 +74,33 @@ def names_from_label_info(label_info: Any) -> dict[str, int]:
         BadInput: It is of another form.
     """
     try:
-        if isinstance(label_info, dict):
-            return {str(name): int(value) for name, value in label_info.items() if str(name) != "background"}
-        return {
-            str(entry["name"]): int(entry["idx"])
-            for entry in label_info
-            if not (str(entry["name"]) == "background" and int(entry["idx"]) == 0)
-        }
-    except (KeyError, TypeError, ValueError) as error:
+        listed = label_info.items() if isinstance(label_info, dict) else ((e["name"], e["idx"]) for e in label_info)
+        pairs = [(str(name), _whole_number(value)) for name, value in listed]
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise BadInput('label_info is a list like [{"name": "liver", "idx": 1}]') from error
+    names: dict[str, int] = {}
+    for name, value in pairs:
+        if name in names:
+            raise BadInput(f"label '{name[:40]}' is named twice: give each its own name")
+        if (name, value) != ("background", 0):
+            names[name] = value
+    return names
+
+
+def _whole_number(value: Any) -> int:
+    if isinstance(value, bool) or int(value) != float(value):
+        raise ValueError(f"{value} is no whole number")
+    return int(value)
 
 
 def _names_in_file(path: Path) -> dict[str, int]:
     """Names in the header of a Slicer segmentation (keys ``Segment0_Name``, ``Segment0_LabelValue``)."""
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
-    reader.ReadImageInformation()
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError:  # ITK refuses some headers that `read_image` reads; these name no segments
+        return {}
     header = {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
     names: dict[str, int] = {}
     for key, name in header.items():

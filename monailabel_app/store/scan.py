@@ -25,6 +25,8 @@ PATIENTS_TABLE = "patients.csv"
 A case is named by its path in the studies folder, with or without suffix, or by its id.
 """
 
+NOT_TEXT = "its name, or that of its folder, is not UTF-8 text: rename it"
+
 OUTSIDE = "outside:"
 """Begins the fingerprint of a refused link, so that allowing links counts as a change."""
 
@@ -116,7 +118,7 @@ class StudiesScan:
         fingerprint = f"{status.st_size}:{status.st_mtime_ns}"
         name = path.relative_to(self.studies).as_posix()
         relative = _printable(name)
-        problem = "its name is not UTF-8 text: rename it" if relative != name else None
+        problem = NOT_TEXT if relative != name else None
         if not self.follow_links and path.is_symlink() and not path.resolve().is_relative_to(self.studies):
             problem = "a link that leads outside the studies folder: start the server with --follow-links to allow it"
             fingerprint = f"{OUTSIDE}{fingerprint}"
@@ -157,10 +159,14 @@ class StudiesScan:
             modality=series.modality,
             description=series.description,
             dimension=series.dimension,
-            problem=_printable(series.problem) if series.problem else None,
+            problem=_printable(series.problem or "") or self._name_problem(series),
             fingerprint=f"{size}:{len(states)}:{changed}",
             proposed_id=series.id,
         )
+
+    def _name_problem(self, series: DicomSeries) -> str | None:
+        names = (file.relative_to(self.studies).as_posix() for file in series.files)
+        return NOT_TEXT if any(_printable(name) != name for name in names) else None
 
     def _patients_table(self) -> dict[str, str]:
         table = self.studies / PATIENTS_TABLE

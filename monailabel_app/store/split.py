@@ -13,7 +13,6 @@ from fractions import Fraction
 from monailabel_app.errors import Conflict
 from monailabel_app.store.database import Database
 
-
 LARGEST_DENOMINATOR = 1000
 """Shares are taken as fractions, so that where a block ends does not depend on rounding."""
 

@@ -14,9 +14,12 @@ from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 from monailabel.interfaces.tasks.train import TrainTask
 
+from monailabel_app.errors import UnreadableImage
 from monailabel_app.inference.service import InferenceService
 from monailabel_app.models.registry import Registry
-from monailabel_app.store.images import read_image, write_image
+from monailabel_app.store.dicom_header import read_header
+from monailabel_app.store.dicom_series import group_series
+from monailabel_app.store.images import read_image, read_series, write_image
 from monailabel_app.training.jobs import Job, JobState, TrainingRequest
 from monailabel_app.training.queue import TrainingQueue
 
@@ -55,7 +58,7 @@ class SegmentationPredictor(InferTask):
             NoPublishedVersion: There is no version to predict with.
             UnreadableImage: The image cannot be read.
         """
-        image = read_image(Path(request["image_file"]))
+        image = _read(Path(request["image_file"]))
         version, prediction = self.service.predict(NAME, image)
         record = version.record
         names = {name: value for value, name in enumerate(record.plan.labels, start=1)}
@@ -69,6 +72,19 @@ class SegmentationPredictor(InferTask):
             "latencies": {name: round(seconds, 3) for name, seconds in prediction.seconds.items()},
         }
         return str(_write(prediction.label_map, image)), result
+
+
+def _read(path: Path) -> sitk.Image:
+    """Read an image file, or the DICOM series in a folder (what a client has sent as a session)."""
+    if not path.is_dir():
+        return read_image(path)
+    headers = [read_header(file) for file in sorted(path.rglob("*")) if file.is_file()]
+    found = group_series(header for header in headers if header is not None)
+    if len(found) != 1:
+        raise UnreadableImage(f"one image or one DICOM series is needed, and {len(found)} were sent")
+    if found[0].problem:
+        raise UnreadableImage(f"the DICOM series that was sent cannot be used: {found[0].problem}")
+    return read_series(found[0].files)
 
 
 def _write(label_map: np.ndarray, image: sitk.Image) -> Path:

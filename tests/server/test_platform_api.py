@@ -12,7 +12,6 @@ import shutil
 import tempfile
 import threading
 import time
-import uuid
 import zipfile
 from collections.abc import Callable, Iterator
 from email import message_from_bytes
@@ -33,6 +32,7 @@ from monailabel_app.server.access import AccessMiddleware, policy_for
 
 MODEL = "square"
 SECRET = b"what no client may read or change"
+UNKNOWN = "0b0f6c0e-6f0a-4c8e-9d53-a1d1d8a0f1b2"
 
 
 @pytest.fixture(scope="session")
@@ -323,8 +323,8 @@ def test_a_session_takes_several_files_and_archives(site) -> None:
 
 def test_an_app_without_sessions_says_so(site) -> None:
     site.instance._sessions = None
-    assert site.ask("GET", f"/session/{uuid.uuid4()}").status_code == 406
-    assert site.ask("POST", f"/infer/{MODEL}?session_id={uuid.uuid4()}").status_code == 406
+    assert site.ask("GET", f"/session/{UNKNOWN}").status_code == 406
+    assert site.ask("POST", f"/infer/{MODEL}?session_id={UNKNOWN}").status_code == 406
 
 
 def read(content: bytes, folder: Path) -> sitk.Image:
@@ -408,7 +408,7 @@ EVIL_NAMES = [
 ]
 EVIL_IDS = [*EVIL_NAMES, "a//b", "case1/", "c:x", "x/" + "y" * 250, "link"]
 EVIL_TAGS = [*EVIL_NAMES, "a/b", "a b", "x" * 65, "-x", "é"]
-EVIL_SESSIONS = [*EVIL_NAMES, "sessions", "outside", str(uuid.uuid4()).upper(), str(uuid.uuid4()), uuid.uuid4().hex]
+EVIL_SESSIONS = [*EVIL_NAMES, "sessions", "outside", UNKNOWN.upper(), UNKNOWN, UNKNOWN.replace("-", "")]
 
 IMAGE = lambda: upload("file", "x.nii.gz", b"evil")  # noqa: E731
 LABEL = lambda: upload("label", "x.nii.gz", b"evil")  # noqa: E731
