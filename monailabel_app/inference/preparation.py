@@ -189,9 +189,8 @@ def _upsampled_winners(logits: Tensor, coarse: Tensor, shape: tuple[int, ...]) -
             continue
         values = _interpolate(logits[label], shape, box)
         there = tuple(slice(b.start - f.start, b.stop - f.start) for b, f in zip(box, foreground, strict=True))
-        wins = values > highest[there]
-        highest[there] = torch.where(wins, values, highest[there])
-        winners[box].masked_fill_(wins, label)
+        winners[box].masked_fill_(values > highest[there], label)
+        torch.maximum(highest[there], values, out=highest[there])
     return winners
 
 
@@ -212,7 +211,8 @@ def _bounds(mask: Tensor, shape: tuple[int, ...]) -> tuple[slice, ...] | None:
 def _interpolate(channel: Tensor, shape: tuple[int, ...], box: tuple[slice, ...]) -> Tensor:
     """The part in `box` of a channel linearly interpolated to `shape` (as `functional.interpolate` does the whole)."""
     values = channel
-    for axis, part in enumerate(box):
+    # From the last axis on: gathering is slow along an axis whose voxels lie side by side, so that comes while small.
+    for axis, part in reversed(list(enumerate(box))):
         size = channel.shape[axis]
         at = torch.arange(part.start, part.stop, device=values.device, dtype=torch.float32)
         at = ((at + 0.5) * size / shape[axis] - 0.5).clamp(0, size - 1)

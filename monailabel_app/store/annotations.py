@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import sqlite3
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -19,7 +21,7 @@ from monailabel_app.store.database import Database
 from monailabel_app.store.images import write_image
 from monailabel_app.store.label_maps import LabelMap, read_label_map
 from monailabel_app.store.split import FrozenSplit
-from monailabel_app.store.workspace import Workspace
+from monailabel_app.store.workspace import Workspace, sync_folder
 
 
 class Status(StrEnum):
@@ -100,8 +102,21 @@ class AnnotationStore:
             BadInput: A voxel value has no name, or the author no name.
             GeometryMismatch: The label map does not lie on the case's voxels.
         """
+        return self._save(case_id, author, revision, saved_by or author, check=lambda before: None)
+
+    def _save(
+        self,
+        case_id: str,
+        author: str,
+        revision: Revision,
+        saved_by: str,
+        check: Callable[[sqlite3.Row | None], None],
+    ) -> Annotation:
+        """Add a revision if ``check``, which sees the author's last one, raises nothing."""
         if not author.strip() or len(author) > 120:
             raise BadInput("an annotation needs the name of its author (at most 120 characters)")
+        if not (math.isfinite(revision.seconds_spent) and revision.seconds_spent >= 0):
+            raise BadInput("seconds_spent is the time since the last save: 0 s or more")
         case = self.catalogue.get(case_id)
         written = None
         if revision.label_map is not None:
@@ -109,10 +124,9 @@ class AnnotationStore:
             written = self._write(case_id, author, read_label_map(revision.label_map, grid, revision.label_names))
         with self.database.write() as connection:
             before = _current_row(connection, case_id, author)
+            check(before)
             parts = _parts(revision, before, written)
-            saved = self._insert(
-                connection, {"case_id": case_id, "author": author, "saved_by": saved_by or author, **parts}
-            )
+            saved = self._insert(connection, {"case_id": case_id, "author": author, "saved_by": saved_by, **parts})
             if saved.status in TRAINS:
                 self.split.decide(connection, case.patient)
         return saved
@@ -121,7 +135,8 @@ class AnnotationStore:
         stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
         slug = re.sub(r"[^A-Za-z0-9]+", "-", author).strip("-")[:40] or "author"
         path = self.workspace.annotations / case_id / f"{stamp}-{slug}-{uuid.uuid4().hex[:8]}.nii.gz"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(exist_ok=True)
+        sync_folder(path.parent.parent)
         write_image(label_map.image, path)
         return {
             "file": self.workspace.relative(path),
@@ -150,12 +165,14 @@ class AnnotationStore:
             NotFound: The author has no annotation of this case.
             Conflict: It is a draft already.
         """
-        before = self.current(case_id, author)
-        if before is None:
-            raise NotFound(f"{author} has no annotation of case '{case_id}' to reopen")
-        if before.status == Status.DRAFT:
-            raise Conflict(f"the annotation of case '{case_id}' by {author} is a draft already: go on with it")
-        return self.save(case_id, author, Revision(status=Status.DRAFT))
+
+        def check(before: sqlite3.Row | None) -> None:
+            if before is None:
+                raise NotFound(f"{author} has no annotation of case '{case_id}' to reopen")
+            if before["status"] == Status.DRAFT:
+                raise Conflict(f"the annotation of case '{case_id}' by {author} is a draft already: go on with it")
+
+        return self._save(case_id, author, Revision(status=Status.DRAFT), author, check)
 
     def review(self, case_id: str, author: str, reviewer: str, status: Status, comment: str | None) -> Annotation:
         """Approve or reject what an author has submitted.
@@ -164,14 +181,16 @@ class AnnotationStore:
             NotFound: The author has no annotation of this case.
             Conflict: It has not been submitted.
         """
-        before = self.current(case_id, author)
-        if before is None:
-            raise NotFound(f"{author} has no annotation of case '{case_id}' to review")
-        if before.status == Status.DRAFT:
-            raise Conflict(f"{author} has not submitted the annotation of case '{case_id}' yet")
         if status not in (Status.APPROVED, Status.REJECTED):
             raise BadInput("a review either approves or rejects")
-        return self.save(case_id, author, Revision(status=status, comment=comment), saved_by=reviewer)
+
+        def check(before: sqlite3.Row | None) -> None:
+            if before is None:
+                raise NotFound(f"{author} has no annotation of case '{case_id}' to review")
+            if before["status"] == Status.DRAFT:
+                raise Conflict(f"{author} has not submitted the annotation of case '{case_id}' yet")
+
+        return self._save(case_id, author, Revision(status=status, comment=comment), reviewer, check)
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
@@ -179,7 +198,6 @@ class AnnotationStore:
         """The newest revision of one author."""
         row = _current_row(self.database.connection, case_id, author)
         return self._annotation(row) if row is not None else None
-
 
     def of_case(self, case_id: str) -> list[Annotation]:
         """The current annotation of each author of a case, newest first."""
@@ -206,9 +224,13 @@ class AnnotationStore:
             raise NotFound(f"there is no annotation {annotation_id}")
         return self._annotation(row)
 
-    def best_of_case(self, case_id: str) -> Annotation | None:
+    def best_of_case(self, case_id: str, *, with_label_map: bool = False) -> Annotation | None:
         """The annotation that speaks for a case: an approved one before a final one, the newest of these."""
-        candidates = [annotation for annotation in self.of_case(case_id) if annotation.status in TRAINS]
+        candidates = [
+            annotation
+            for annotation in self.of_case(case_id)
+            if annotation.status in TRAINS and (annotation.file is not None or not with_label_map)
+        ]
         return min(candidates, key=lambda annotation: TRAINS.index(annotation.status), default=None)
 
     def for_training(self) -> list[Annotation]:
@@ -227,8 +249,12 @@ class AnnotationStore:
         return list(best.values())
 
     def submitted_case_ids(self) -> set[str]:
-        """Cases that at least one author has finished."""
-        rows = self.database.rows("SELECT DISTINCT case_id FROM current_annotations WHERE status IN (?, ?)", *TRAINS)
+        """Usable cases that at least one author has finished."""
+        query = (
+            "SELECT DISTINCT c.case_id FROM current_annotations c JOIN cases k ON k.id = c.case_id"
+            " WHERE c.status IN (?, ?) AND k.removed = 0 AND k.present = 1 AND k.problem IS NULL"
+        )
+        rows = self.database.rows(query, *TRAINS)
         return {row["case_id"] for row in rows}
 
     def label_names(self) -> list[str]:

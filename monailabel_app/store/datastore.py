@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import re
-import shutil
 import time
 import uuid
 import zipfile
@@ -58,7 +57,11 @@ class LabelLoopDatastore(Datastore):
 
     def status(self) -> dict[str, Any]:
         """Counts; the time this takes does not grow with what is stored in the cases."""
-        rows = self.store.database.rows("SELECT tag, COUNT(*) AS number FROM tagged_labels GROUP BY tag")
+        query = (
+            "SELECT tag, COUNT(*) AS number FROM tagged_labels JOIN cases ON cases.id = case_id"
+            " WHERE removed = 0 AND present = 1 AND problem IS NULL GROUP BY tag"
+        )
+        rows = self.store.database.rows(query)
         tags = {row["tag"]: row["number"] for row in rows}
         completed = len(self.store.annotations.submitted_case_ids())
         if completed:
@@ -120,7 +123,7 @@ class LabelLoopDatastore(Datastore):
                     label_map=path,
                     label_names=names,
                     comment=label_info.get("comment"),
-                    seconds_spent=float(label_info.get("seconds_spent") or 0.0),
+                    seconds_spent=_seconds(label_info.get("seconds_spent") or 0.0),
                 ),
             )
         else:
@@ -145,10 +148,12 @@ class LabelLoopDatastore(Datastore):
             )
 
     def _annotation(self, image_id: str, tag: str) -> Annotation | None:
+        """The annotation with a label map that a tag stands for."""
         if tag == DefaultLabelTag.FINAL.value:
-            return self.store.annotations.best_of_case(image_id)
+            return self.store.annotations.best_of_case(image_id, with_label_map=True)
         if tag == Status.DRAFT.value:
-            drafts = [one for one in self.store.annotations.of_case(image_id) if one.status == Status.DRAFT]
+            newest_first = self.store.annotations.of_case(image_id)
+            drafts = [one for one in newest_first if one.status == Status.DRAFT and one.file is not None]
             return drafts[0] if drafts else None
         return None
 
@@ -226,8 +231,14 @@ class LabelLoopDatastore(Datastore):
 
     def _with_tag(self, tag: str | None) -> set[str]:
         if tag in (None, "", DefaultLabelTag.FINAL.value):
-            return self.store.annotations.submitted_case_ids()
-        rows = self.store.database.rows("SELECT case_id FROM tagged_labels WHERE tag = ?", tag)
+            return {annotation.case_id for annotation in self.store.annotations.for_training()}
+        query = "SELECT case_id FROM tagged_labels WHERE tag = ?"
+        if tag == Status.DRAFT.value:
+            query = (
+                "SELECT c.case_id FROM current_annotations c JOIN annotations a ON a.id = c.annotation"
+                " WHERE c.status = ? AND a.file IS NOT NULL"
+            )
+        rows = self.store.database.rows(query, tag)
         return {row["case_id"] for row in rows}
 
     def _names(self, image_id: str, tag: str | None) -> list[str]:
@@ -251,8 +262,16 @@ class LabelLoopDatastore(Datastore):
             raise NotFound("no case has been annotated yet: there is nothing to put into an archive")
         target = self.store.workspace.root / "dataset.zip"
         partial = target.with_name(f".{uuid.uuid4().hex}.zip")
+        try:
+            self._write_archive(partial, annotations)
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+        return str(target)
+
+    def _write_archive(self, path: Path, annotations: list[Annotation]) -> None:
         contents = []
-        with zipfile.ZipFile(partial, "w", compression=zipfile.ZIP_STORED) as archive:
+        with zipfile.ZipFile(path, "w", compression=zipfile.ZIP_STORED) as archive:
             for annotation in annotations:
                 image = Path(self.get_image_uri(annotation.case_id))
                 names = {"image": f"images/{annotation.case_id}{image_suffix(image)}"}
@@ -261,5 +280,10 @@ class LabelLoopDatastore(Datastore):
                 archive.write(str(annotation.file), names["label"])
                 contents.append({**names, "label_names": annotation.labels, "author": annotation.author})
             archive.writestr("dataset.json", json.dumps({"training": contents}, indent=2))
-        shutil.move(partial, target)
-        return str(target)
+
+
+def _seconds(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise BadInput("seconds_spent is a number of seconds") from error

@@ -14,8 +14,9 @@ def decide(candidate: Evaluation | None, published: Evaluation | None, published
         published: The published version's on the same cases, measured now; None if there is none or it could not be.
         published_number: Number of the published version.
 
-    The mean Dice is taken over the candidate's labels; a label that the published version does not know counts 0 for
-    it, so a version that has learned a new structure can take over.
+    The mean Dice is taken over the labels of the candidate that could be measured; a label that the published version
+    does not know counts 0 for it, so a version that has learned a new structure can take over. A label that it knows,
+    and that was not measured for it, counts for neither.
     """
     if published_number is None:
         return Decision(
@@ -29,20 +30,22 @@ def decide(candidate: Evaluation | None, published: Evaluation | None, published
             reason=f"kept: there is nothing to compare it with v{published_number} on; publish it by hand if you trust it",
             compared_with=published_number,
         )
-    other = mean_dice_over(published, list(candidate.labels)) if published is not None else None
-    return _compare(candidate, other, published_number)
+    return _compare(candidate, published, published_number)
 
 
-def _compare(candidate: Evaluation, other: float | None, published_number: int) -> Decision:
-    dice = candidate.mean_dice
-    assert dice is not None  # the caller has looked
+def _compare(candidate: Evaluation, published: Evaluation | None, published_number: int) -> Decision:
+    labels = [name for name, score in candidate.labels.items() if score.dice is not None]
+    if published is not None:
+        labels = [name for name in labels if name not in published.labels or published.labels[name].dice is not None]
+    dice = mean_dice_over(candidate, labels)
+    other = mean_dice_over(published, labels) if published is not None else None
     where = (
         f"the same {len(candidate.cases)} validation cases"
         if candidate.kind is EvaluationKind.HELD_OUT
         else "cross-validation (too few validation cases)"
     )
     facts = {"compared_with": published_number, "dice": dice, "other_dice": other}
-    if other is None:
+    if dice is None or other is None:
         return Decision(publish=False, reason=f"kept: v{published_number} has no figure to compare with", **facts)
     figures = f"Dice {dice:.4f} against {other:.4f} of v{published_number} on {where}"
     if dice > other:
