@@ -30,17 +30,21 @@ class ServerAnswer(LabelLoopError):
 
 
 class LoopClient:
-    """Talks to a LabelLoop server over HTTP."""
+    """Talks to a LabelLoop server over HTTP.
+
+    Attributes:
+        http: For calls that have no method here.
+    """
 
     def __init__(self, url: str, token: str | None = None) -> None:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._http = httpx.Client(base_url=url, headers=headers, timeout=httpx.Timeout(60.0, connect=5.0))
+        self.http = httpx.Client(base_url=url, headers=headers, timeout=httpx.Timeout(60.0, connect=5.0))
 
     def close(self) -> None:
-        self._http.close()
+        self.http.close()
 
     def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
-        answer = self._http.request(method, path, **options)
+        answer = self.http.request(method, path, **options)
         if answer.is_error:
             raise ServerAnswer(answer.status_code, _detail(answer))
         return answer

@@ -24,12 +24,14 @@ class ServerProcess:
     Attributes:
         url: Where it listens.
         client: Talks to it.
+        workspace: Where it writes.
     """
 
     def __init__(self, studies: Path | str, workspace: Path, log: Path, options: Sequence[str] = ()) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.client = LoopClient(self.url)
+        self.workspace = workspace
         self._log = log
         self._command = [
             *(sys.executable, "-m", "monailabel_app.cli", "serve"),

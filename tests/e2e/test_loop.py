@@ -107,7 +107,7 @@ def test_a_worse_candidate_is_kept_but_not_published(server: ServerProcess) -> N
 
 
 def test_publish_by_hand_and_roll_back_switch_the_next_prediction(server: ServerProcess, tmp_path: Path) -> None:
-    http = server.client._http
+    http = server.client.http
     published = server.client.versions()["published"]
     other = next(one["number"] for one in server.client.versions()["versions"] if one["number"] != published)
     case_id = server.client.cases()[0]["id"]
@@ -121,13 +121,13 @@ def test_publish_by_hand_and_roll_back_switch_the_next_prediction(server: Server
 def test_stop_keeps_the_best_so_far(server: ServerProcess) -> None:
     job_id = server.client.start_training({**TINY_TRAINING, "epochs": 10_000})
     wait_for(server, job_id, lambda job: job["progress"]["epoch"] >= 2)
-    server.client._http.post(f"/loop/training/{job_id}/stop").raise_for_status()
+    server.client.http.post(f"/loop/training/{job_id}/stop").raise_for_status()
     job = wait_for(server, job_id, lambda job: job["ended"] is not None)["job"]
     assert job["state"] == "stopped"
     record = server.client.versions()["versions"][-1]
     assert record["number"] == job["version"] and record["stopped"]
     assert 2 <= len(record["curve"]) < 10_000
-    assert server.client._http.post(f"/loop/training/{job_id}/stop").status_code == 409
+    assert server.client.http.post(f"/loop/training/{job_id}/stop").status_code == 409
 
 
 def test_a_killed_trainer_fails_with_its_reason_and_the_next_run_works(server: ServerProcess) -> None:
@@ -151,16 +151,15 @@ def test_an_unreadable_image_fails_the_run_by_name(phantoms: Path, truth: Truth,
             server.client.submit(name, ME, truth.file(name), truth.names)
         whole = (images / "phantom_002.nii.gz").read_bytes()
         (images / "phantom_002.nii.gz").write_bytes(whole[: len(whole) // 2])
-        server.client._http.post("/loop/cases/refresh").raise_for_status()
+        server.client.http.post("/loop/cases/refresh").raise_for_status()
         job = train(server)
         assert job["state"] == "failed"
         assert "phantom_002" in job["detail"]
 
 
 def test_versions_are_plain_folders_without_pickle(server: ServerProcess) -> None:
-    workspace = Path(server._command[server._command.index("--workspace") + 1])
     for record in server.client.versions()["versions"]:
-        folder = workspace / "versions" / "segmentation" / f"v{record['number']:04d}"
+        folder = server.workspace / "versions" / "segmentation" / f"v{record['number']:04d}"
         assert sorted(file.name for file in folder.iterdir()) == ["version.json", "weights.safetensors"]
         assert load_file(folder / "weights.safetensors")
         assert json.loads((folder / "version.json").read_text())["number"] == record["number"]

@@ -71,11 +71,11 @@ def test_series_of_a_pacs_become_cases_and_take_annotations(
     with ServerProcess(f"{pacs}/dicom-web", tmp_path / "workspace", tmp_path / "log") as server:
         wait_for_cases(server, 1)
         send(pacs, phantoms / "images" / "dicom_oblique")
-        server.client._http.post("/loop/cases/refresh").raise_for_status()
+        server.client.http.post("/loop/cases/refresh").raise_for_status()
         for case in wait_for_cases(server, 2):
             assert case["modality"] == "CT" and case["problem"] is None
             saved = server.client.submit(case["id"], "Dr. Test", truth.file(case["id"]), truth.names)
-            label = server.client._http.get(f"/loop/annotations/{saved['id']}/label").content
+            label = server.client.http.get(f"/loop/annotations/{saved['id']}/label").content
             (tmp_path / "label.nii.gz").write_bytes(label)
             returned = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "label.nii.gz")))
             assert (returned == sitk.GetArrayFromImage(sitk.ReadImage(str(truth.file(case["id"]))))).all()

@@ -88,14 +88,14 @@ def test_the_platforms_client_stops_a_training_run(stock_client, server: ServerP
 
 def test_predictions_of_all_cases_at_once(server: ServerProcess) -> None:
     """The platform runs a batch in a process of its own, on the same store."""
-    answer = server.client._http.post(
+    answer = server.client.http.post(
         "/batch/infer/segmentation",
         params={"images": "unlabeled", "run_sync": True},
         json={"save_label": True, "label_tag": "original", "device": "cpu", "max_batch_size": 2},
         timeout=300,
     )
     assert answer.status_code == 200, answer.text
-    assert server.client._http.get("/info/").json()["datastore"]["label_tags"]["original"] == 2
+    assert server.client.http.get("/info/").json()["datastore"]["label_tags"]["original"] == 2
 
 
 def start_as_the_platform_does(arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
