@@ -27,13 +27,17 @@ class LabelLoop(labelloop.LabelLoopApp, MONAILabelApp):
     The platform looks for a direct subclass of ``MONAILabelApp`` in this file, hence the second base.
     """
 
+    def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
+        super().__init__(app_dir=app_dir, studies=studies, conf=conf)
+        self.policy = self._access_policy()
+
     def _load_sessions(self, load: bool = False) -> Sessions:
         return ConfinedSessions(self.store.workspace.sessions, platform.MONAI_LABEL_SESSION_EXPIRY)
 
     def on_init_complete(self) -> None:
         super().on_init_complete()
         _remove_empty_folders(Path(self.app_dir))
-        take_over(monailabel.app.app, self, self._access_policy())
+        take_over(monailabel.app.app, self, self.policy)
 
     def _access_policy(self) -> AccessPolicy:
         """Who may use the server; an address that is not known to be this machine's own needs a token."""

@@ -47,7 +47,9 @@ def serve(settings: Settings, listening: Listening) -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     with contextlib.redirect_stdout(io.StringIO()):  # the platform prints its CORS default, which is not ours
         import monailabel.app
+        from monailabel.interfaces.utils.app import app_instance
     logging.getLogger("monailabel").setLevel(logging.WARNING)
+    app_instance()  # here and not in the server's start-up, so that what is wrong with it is said in a sentence
     uvicorn.run(
         monailabel.app.app,
         host=listening.host,
