@@ -30,7 +30,7 @@ class Settings(BaseModel):
     allowed_origins: tuple[str, ...] = Field((), description="Web origins whose pages may use the server.")
     max_upload_mb: int = Field(2048, gt=0, description="Largest upload, MB.")
 
-    validation_share: float = Field(0.25, ge=0.01, le=0.99, description="Share of newly annotated patients for validation.")
+    validation_share: float = Field(0.25, ge=0.01, le=0.99, description="Share of annotated patients for validation.")
     seed: int = Field(0, description="Seed of the split and of training.")
 
     epochs: int = Field(100, gt=0, description="Epochs of a training run.")

@@ -137,9 +137,7 @@ def _scores(dice: Mapping[str, float | None]) -> dict[str, LabelScore]:
 
 def _label_evaluation(dice: float | None) -> LabelEvaluation:
     counts = {"present": 0, "true_negatives": 2} if dice is None else {"present": 2, "true_negatives": 0}
-    return LabelEvaluation(
-        dice=dice, surface_dice=None, hausdorff95_mm=None, missed=0, false_positives=0, **counts
-    )
+    return LabelEvaluation(dice=dice, surface_dice=None, hausdorff95_mm=None, missed=0, false_positives=0, **counts)
 
 
 def version_record(task: str = "segmentation", dice: float | None = 0.8) -> VersionRecord:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import time
 import uuid
@@ -10,7 +12,7 @@ from pathlib import Path
 import torch
 from pydantic import BaseModel
 
-from monailabel_app.errors import Conflict, NotFound
+from monailabel_app.errors import BadInput, Conflict, NotFound
 from monailabel_app.models.networks import load_weights, save_weights
 from monailabel_app.models.version import VersionRecord
 from monailabel_app.store.database import Database
@@ -18,6 +20,8 @@ from monailabel_app.store.workspace import sync_folder
 
 WEIGHTS_FILE = "weights.safetensors"
 RECORD_FILE = "version.json"
+ROLLED_BACK = "rolled back from v"
+"""Begins the reason of a publication that takes another one back."""
 
 
 class Publication(BaseModel):
@@ -41,16 +45,32 @@ class Registry:
         self.folder = folder
 
     def register(self, record: VersionRecord, weights: dict[str, torch.Tensor]) -> VersionRecord:
-        """Keep a new version; its number is the next free one of its task."""
-        folder = self.folder / record.task
-        partial = folder / f".{uuid.uuid4().hex}"
+        """Keep a new version; its number is the next free one of its task.
+
+        Raises:
+            BadInput: The task's name cannot be that of a folder.
+        """
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", record.task):
+            raise BadInput(f"'{record.task[:60]}' cannot be the name of a task: use letters, digits, '.', '_' and '-'")
+        partial = self.folder / record.task / f".{uuid.uuid4().hex}"
         partial.mkdir(parents=True)
-        save_weights(partial / WEIGHTS_FILE, weights)
+        try:
+            save_weights(partial / WEIGHTS_FILE, weights)
+            return self._enter(record, partial)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)  # after a failure; else it has been renamed
+
+    def _enter(self, record: VersionRecord, partial: Path) -> VersionRecord:
+        folder = partial.parent
         with self.database.write() as connection:
             query = "SELECT COALESCE(MAX(number), 0) + 1 FROM versions WHERE task = ?"
             number = connection.execute(query, (record.task,)).fetchone()[0]
             record = record.model_copy(update={"number": number})
-            (partial / RECORD_FILE).write_text(record.model_dump_json(indent=2))
+            with (partial / RECORD_FILE).open("w") as file:
+                file.write(record.model_dump_json(indent=2))
+                file.flush()
+                os.fsync(file.fileno())
+            sync_folder(partial)
             target = folder / f"v{number:04d}"
             if target.exists():  # left by a process that was killed before it had entered its version
                 shutil.rmtree(target)
@@ -114,17 +134,28 @@ class Registry:
             )
 
     def roll_back(self, task: str, published_by: str) -> int:
-        """Put the version into use that was published before the present one; return its number.
+        """Put the version into use that was in use before the present one; return its number.
+
+        Done again, it goes one step farther back.
 
         Raises:
-            Conflict: No other version was published before.
+            Conflict: No other version was in use before.
         """
-        present = self.published_number(task)
-        earlier = [entry.number for entry in self.publications(task) if entry.number != present]
-        if present is None or not earlier:
+        *_, earlier, present = (None, None, *self._succession(task))
+        if earlier is None:
             raise Conflict("there is no earlier published version to go back to")
-        self.publish(task, earlier[-1], published_by, f"rolled back from v{present}")
-        return earlier[-1]
+        self.publish(task, earlier, published_by, f"{ROLLED_BACK}{present}")
+        return earlier
+
+    def _succession(self, task: str) -> list[int]:
+        """The versions that were in use, one after the other, without those that were taken back."""
+        numbers: list[int] = []
+        for entry in self.publications(task):
+            if entry.reason.startswith(ROLLED_BACK) and numbers[-2:-1] == [entry.number]:
+                numbers.pop()
+            elif numbers[-1:] != [entry.number]:
+                numbers.append(entry.number)
+        return numbers
 
     def publications(self, task: str) -> list[Publication]:
         """All changes of the version in use, oldest first."""

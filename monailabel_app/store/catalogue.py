@@ -225,7 +225,8 @@ class Catalogue:
     def _check_link(self, case_id: str, path: Path, root: Path) -> None:
         if not self.follow_links and not path.resolve().is_relative_to(root):
             raise UnreadableImage(
-                f"case '{case_id}' is a link that leads outside {root}: start the server with --follow-links to allow it"
+                f"case '{case_id}' is a link that leads outside {root}: "
+                "start the server with --follow-links to allow it"
             )
 
     # --- changes by users --------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -116,6 +117,20 @@ CREATE TABLE properties (
 """
 
 
+class _Held:
+    """Closes a thread's connection as soon as the thread has ended.
+
+    A connection is part of a reference cycle, so Python alone closes it at some later garbage collection; a server
+    with a thread for each request would run out of open files.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+
+    def __del__(self) -> None:
+        self.connection.close()
+
+
 class Database:
     """A SQLite file in write-ahead mode, with one connection a thread.
 
@@ -143,16 +158,18 @@ class Database:
     @property
     def connection(self) -> sqlite3.Connection:
         """This thread's connection, for reading."""
-        connection = getattr(self._local, "connection", None)
-        if connection is None:
+        held = getattr(self._local, "held", None)
+        if held is None:
             # isolation_level None: transactions begin and end where `write` says, not where Python guesses.
-            connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
+            connection = sqlite3.connect(
+                self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            held = self._local.held = _Held(connection)
             connection.row_factory = sqlite3.Row
-            connection.execute("PRAGMA journal_mode = WAL")
+            _write_ahead(connection)
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
-            self._local.connection = connection
-        return connection
+        return held.connection
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
@@ -161,10 +178,11 @@ class Database:
         connection.execute("BEGIN IMMEDIATE")
         try:
             yield connection
+            connection.execute("COMMIT")
         except BaseException:
-            connection.execute("ROLLBACK")
+            if connection.in_transaction:  # some errors, such as a full disk, end it themselves
+                connection.execute("ROLLBACK")
             raise
-        connection.execute("COMMIT")
 
     def rows(self, query: str, *values: object) -> list[sqlite3.Row]:
         return self.connection.execute(query, values).fetchall()
@@ -176,3 +194,16 @@ class Database:
         """The first column of the first row, or None."""
         row = self.row(query, *values)
         return None if row is None else row[0]
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Put the file into write-ahead mode; while another process does so, SQLite refuses at once instead of waiting."""
+    latest = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > latest:
+                raise
+            time.sleep(0.01)

@@ -34,7 +34,12 @@ class Store:
         self.catalogue = Catalogue(self.database, workspace, studies, follow_links)
         self.split = FrozenSplit(self.database, validation_share, seed)
         self.annotations = AnnotationStore(self.database, workspace, self.catalogue, self.split)
-        self._remember(studies=str(self.catalogue.studies), follow_links=follow_links)
+        self._remember(
+            studies=str(self.catalogue.studies),
+            validation_share=validation_share,
+            seed=seed,
+            follow_links=follow_links,
+        )
 
     def _remember(self, **opening: object) -> None:
         """Keep what a second process needs to open the same store."""
@@ -52,8 +57,11 @@ class Store:
         """
         if not workspace.index.exists():
             raise NotFound(f"there is no LabelLoop workspace at {workspace.root}")
-        opening = json.loads(str(Database(workspace.index).value("SELECT value FROM properties WHERE name = 'opening'")))
-        return cls(workspace=workspace, studies=Path(opening["studies"]), follow_links=opening["follow_links"])
+        text = Database(workspace.index).value("SELECT value FROM properties WHERE name = 'opening'")
+        if text is None:
+            raise NotFound(f"the LabelLoop workspace at {workspace.root} was never opened: start a server with it")
+        opening = json.loads(str(text))
+        return cls(**{**opening, "workspace": workspace, "studies": Path(opening["studies"])})
 
     @classmethod
     def open(cls, settings: Settings) -> Store:

@@ -48,8 +48,8 @@ class Deformation:
         shape = torch.tensor([part.stop - part.start for part in box], device=device)
         grid = ((2 * (self._points(patch_size, device) - start) + 1) / shape - 1).flip(-1)[None]
         # Zeros are what lies outside: shift the grey values so that this is the lowest of them.
-        floor = float(image.min())
-        values = image[(slice(None), *box)][None].to(device) - floor
+        floor = float(image.amin())
+        values = image[(slice(None), *box)][None].to(device, torch.float32) - floor
         values = functional.grid_sample(values, grid, align_corners=False) + floor
         labels = target[box][None, None].to(device, torch.float32)
         labels = functional.grid_sample(labels, grid, mode="nearest", align_corners=False)

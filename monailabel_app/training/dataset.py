@@ -52,7 +52,7 @@ class PreparedCase:
 
     Attributes:
         id: The case's name.
-        image: ``1 x D x H x W`` float32, normalised.
+        image: ``1 x D x H x W`` float16, normalised: all cases of a run are kept in memory.
         target: ``D x H x W`` uint8, channel numbers of the plan.
         missing: ``channels``; true for labels that were not annotated here.
         places: For each channel that is present, voxels that have it, ``N x D`` int64.
@@ -105,7 +105,7 @@ def prepare_case(case: TrainingCase, plan: Plan) -> PreparedCase:
     prepared = prepare(image, plan)
     target = _resampled(channel_map(label, case, plan), prepared.layout)
     missing = [False, *(name not in case.label_names for name in plan.labels)]
-    return PreparedCase(case.id, prepared.tensor, target, torch.tensor(missing), _places(target))
+    return PreparedCase(case.id, prepared.tensor.half(), target, torch.tensor(missing), _places(target))
 
 
 def _resampled(channels: np.ndarray, layout: Layout) -> Tensor:

@@ -133,6 +133,15 @@ class JobTable:
         query = f"SELECT * FROM jobs WHERE state NOT IN ({marks}) ORDER BY created"
         return [_job(row) for row in self.database.rows(query, *ENDED)]
 
+    def claim(self, job_id: str) -> bool:
+        """Take a queued job in order to carry it out; False if it is not queued any more."""
+        with self.database.write() as connection:
+            cursor = connection.execute(
+                "UPDATE jobs SET state = ?, started = ? WHERE id = ? AND state = ?",
+                (JobState.PREPARING, time.time(), job_id, JobState.QUEUED),
+            )
+        return cursor.rowcount == 1
+
     def update(self, job_id: str, **columns: Any) -> None:
         """Set columns of a job that has not ended."""
         names = ", ".join(f"{name} = ?" for name in columns)
@@ -154,13 +163,17 @@ class JobTable:
         Raises:
             Conflict: It has ended already.
         """
-        job = self.get(job_id)
-        if job.has_ended:
-            raise Conflict(f"training run {job_id} has ended already ({job.state})")
-        if job.state == JobState.QUEUED:
-            self.end(job_id, JobState.STOPPED, "stopped before it began")
-        else:
-            self.update(job_id, stop_requested=1)
+        self.get(job_id)
+        with self.database.write() as connection:  # in one step, so that it cannot begin in between
+            stopped = connection.execute(
+                "UPDATE jobs SET state = ?, detail = ?, ended = ? WHERE id = ? AND state = ?",
+                (JobState.STOPPED, "stopped before it began", time.time(), job_id, JobState.QUEUED),
+            ).rowcount
+            asked = connection.execute(
+                "UPDATE jobs SET stop_requested = 1 WHERE id = ? AND state NOT IN (?, ?, ?)", (job_id, *ENDED)
+            ).rowcount
+        if not (stopped or asked):
+            raise Conflict(f"training run {job_id} has ended already ({self.get(job_id).state})")
         return self.get(job_id)
 
     def stop_is_requested(self, job_id: str) -> bool:

@@ -27,7 +27,8 @@ def decide(candidate: Evaluation | None, published: Evaluation | None, published
     if candidate is None or candidate.mean_dice is None:
         return Decision(
             publish=False,
-            reason=f"kept: there is nothing to compare it with v{published_number} on; publish it by hand if you trust it",
+            reason=f"kept: there is nothing to compare it with v{published_number} on; "
+            "publish it by hand if you trust it",
             compared_with=published_number,
         )
     return _compare(candidate, published, published_number)

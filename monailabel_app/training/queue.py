@@ -12,6 +12,8 @@ import time
 from collections import deque
 from pathlib import Path
 
+import psutil
+
 from monailabel_app.store.database import Database
 from monailabel_app.training.jobs import Job, JobState, JobTable, TrainingRequest, log_file
 
@@ -20,6 +22,7 @@ logger = logging.getLogger(__name__)
 POLL_SECONDS = 0.3
 
 _REASONS = (
+    ("CUDA error: out of memory", "the GPU ran out of memory: use a smaller patch_size or batch_size in the plan"),
     ("CUDA out of memory", "the GPU ran out of memory: use a smaller patch_size or batch_size in the plan"),
     ("DefaultCPUAllocator: can't allocate", "memory ran out: use a smaller patch_size or batch_size in the plan"),
     ("MemoryError", "memory ran out: use a smaller patch_size or batch_size in the plan"),
@@ -45,9 +48,12 @@ class TrainingQueue:
 
     def start(self) -> None:
         for job in self.jobs.unfinished():
-            if job.state != JobState.QUEUED and not _is_running(job.pid):
-                self.jobs.end(job.id, JobState.FAILED, "the server ended while this training run was under way")
+            if job.state != JobState.QUEUED and not _is_running(job):
+                self._fail_orphan(job)
         self._thread.start()
+
+    def _fail_orphan(self, job: Job) -> None:
+        self.jobs.end(job.id, JobState.FAILED, "the server ended while this training run was under way")
 
     def close(self, grace_seconds: float = 20.0) -> None:
         """Stop the running job, keeping its best so far, and end the thread."""
@@ -77,32 +83,56 @@ class TrainingQueue:
 
     def _run(self) -> None:
         while not self._closing.is_set():
-            queued = [job for job in self.jobs.unfinished() if job.state == JobState.QUEUED]
-            if queued:
-                self._carry_out(queued[0])
-            else:
-                self._wake.wait(POLL_SECONDS)
-                self._wake.clear()
+            try:
+                job = self._next()
+                if job is not None:
+                    self._carry_out(job)
+                    continue
+            except Exception:  # there would be no training any more until the next start of the server
+                logger.exception("the training queue met an error; it goes on")
+            self._wake.wait(POLL_SECONDS)
+            self._wake.clear()
+
+    def _next(self) -> Job | None:
+        """The oldest queued job. Workers of an earlier server that have died since are reported on the way."""
+        queued = None
+        for job in self.jobs.unfinished():
+            if job.state == JobState.QUEUED:
+                queued = queued or job
+            elif job.pid is not None and not _is_running(job):
+                self._fail_orphan(job)
+        return queued
 
     def _carry_out(self, job: Job) -> None:
+        if not self.jobs.claim(job.id):
+            return
         log = log_file(self.job_folder, job.id)
+        try:
+            process = self._process = self._start_worker(job, log)
+        except OSError as error:
+            self.jobs.end(job.id, JobState.FAILED, f"the training process could not be started: {error}")
+            return
+        self.jobs.update(job.id, pid=process.pid)
+        if self._closing.is_set():
+            process.terminate()
+        code = process.wait()
+        ended = self.jobs.get(job.id)
+        if not ended.has_ended:
+            state = JobState.STOPPED if ended.stop_requested else JobState.FAILED
+            closed = "the server was closed while this training run was under way"
+            self.jobs.end(job.id, state, closed if self._closing.is_set() else reason_of_failure(code, tail(log)))
+        logger.info("training run %s: %s", job.id, self.jobs.get(job.id).state)
+
+    def _start_worker(self, job: Job, log: Path) -> subprocess.Popen[bytes]:
         log.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "monailabel_app.training.worker", str(self.workspace), job.id]
         with log.open("ab") as output:
-            self._process = subprocess.Popen(
-                command,
+            return subprocess.Popen(
+                [sys.executable, "-m", "monailabel_app.training.worker", str(self.workspace), job.id],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "LABELLOOP_SERVER_PID": str(os.getpid())},
             )
-        self.jobs.update(job.id, state=JobState.PREPARING, pid=self._process.pid, started=time.time())
-        code = self._process.wait()
-        ended = self.jobs.get(job.id)
-        if not ended.has_ended:
-            state = JobState.STOPPED if ended.stop_requested else JobState.FAILED
-            self.jobs.end(job.id, state, reason_of_failure(code, tail(log)))
-        logger.info("training run %s: %s", job.id, self.jobs.get(job.id).state)
 
 
 def tail(log: Path, lines: int = 20) -> list[str]:
@@ -125,11 +155,9 @@ def reason_of_failure(code: int, last_lines: list[str]) -> str:
     return f"the training process ended with code {code}: {last}"
 
 
-def _is_running(pid: int | None) -> bool:
-    if pid is None:
-        return False
+def _is_running(job: Job) -> bool:
+    """Whether a job's worker is alive. Numbers of processes are used again, so its command line must name the job."""
     try:
-        os.kill(pid, 0)
-    except OSError:
+        return job.pid is not None and job.id in psutil.Process(job.pid).cmdline()
+    except psutil.Error:
         return False
-    return True

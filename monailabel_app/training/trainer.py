@@ -7,12 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 import numpy as np
 import torch
-from monai.losses.dice import DiceCELoss
-from monai.losses.ds_loss import DeepSupervisionLoss
 from torch import Tensor, nn
 
 from monailabel_app.errors import BadInput, LabelLoopError
@@ -27,7 +24,10 @@ from monailabel_app.inference.predictor import (
 from monailabel_app.models.networks import Weights, build_network, logits_by_level, warm_start, weights_of
 from monailabel_app.models.plan import Plan
 from monailabel_app.models.version import EpochRecord
+from monailabel_app.training.averaging import WeightAverage
 from monailabel_app.training.dataset import PatchBatches, PreparedCase, TrainingCase, prepare_case
+from monailabel_app.training.loss import merge_missing, segmentation_loss
+from monailabel_app.training.schedule import Clock, OptimizerKind, Phase, Progress, Schedule
 
 VALIDATION_SHARE = 0.15
 """Validation during training may take this fraction of the time since training began."""
@@ -39,64 +39,6 @@ MEASURED_STEPS = 3
 """After this many steps their speed decides how much validation the run can afford."""
 
 MAX_GRADIENT_NORM = 12.0
-_HIDDEN = -1e4
-"""A logit whose softmax is zero, without the trouble of infinities."""
-
-
-class OptimizerKind(StrEnum):
-    """How weights are updated."""
-
-    ADAMW = "adamw"
-    SGD = "sgd"
-    """With Nesterov momentum 0.99, as nnU-Net does."""
-
-
-class Phase(StrEnum):
-    """What a training run is doing."""
-
-    PREPARING = "preparing"
-    TRAINING = "training"
-    VALIDATING = "validating"
-    FINISHED = "finished"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Schedule:
-    """How long and how fast to learn.
-
-    Attributes:
-        epochs, steps_per_epoch: The longest run; an epoch ends with a record in the curve and perhaps validation.
-        learning_rate: At its highest; it then falls as ``(1 - progress) ** 0.9``.
-        max_seconds: Limit for all of `fit`, s. Progress is then the larger of the fractions of steps and of time, so
-            that the learning rate comes down in time on a slow machine too. None: no limit.
-        warm_up: Fraction of the run during which the learning rate rises from zero.
-        optimizer: The update rule.
-    """
-
-    epochs: int = 100
-    steps_per_epoch: int = 20
-    learning_rate: float = 2e-3
-    max_seconds: float | None = None
-    warm_up: float = 0.05
-    optimizer: OptimizerKind = OptimizerKind.ADAMW
-
-    def __post_init__(self) -> None:
-        positive = self.epochs > 0 and self.steps_per_epoch > 0 and self.learning_rate > 0
-        if not positive or not 0 <= self.warm_up < 1 or (self.max_seconds is not None and self.max_seconds <= 0):
-            raise BadInput("A training schedule needs at least one epoch, one step, and a positive rate and time limit.")
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a run is; `step` counts from its beginning, `seconds_left` is an estimate."""
-
-    phase: Phase
-    epoch: int
-    epochs: int
-    step: int
-    seconds_left: float | None
-    curve: tuple[EpochRecord, ...]
-
 
 @dataclass(frozen=True)
 class FitResult:
@@ -167,75 +109,6 @@ def fit(
         return run.result(stopped=False)
 
 
-class _Clock:
-    """How much of a run is over, by steps and by time, whichever is further."""
-
-    def __init__(self, schedule: Schedule) -> None:
-        self._schedule = schedule
-        self._steps = schedule.epochs * schedule.steps_per_epoch
-        self._began = time.perf_counter()
-        self._training_began: float | None = None
-        self.reserve = 0.0
-        """Time kept back for the last validation, s."""
-
-    @property
-    def elapsed(self) -> float:
-        return time.perf_counter() - self._began
-
-    @property
-    def training_elapsed(self) -> float:
-        return time.perf_counter() - self._training_began if self._training_began is not None else 0.0
-
-    def begin_training(self) -> None:
-        self._training_began = time.perf_counter()
-
-    def fraction(self, step: int) -> float:
-        done = step / self._steps
-        if self._schedule.max_seconds is not None:
-            # Reading the cases is over: only what is left of the time is for learning.
-            before = self.elapsed - self.training_elapsed
-            available = max(self._schedule.max_seconds - before - self.reserve, 1e-3)
-            done = max(done, self.training_elapsed / available)
-        return min(done, 1.0)
-
-    def is_over(self, step: int) -> bool:
-        return self.fraction(step) >= 1
-
-    def training_total(self, step: int) -> float:
-        """Expected duration of the training proper, s."""
-        return self.training_elapsed / max(self.fraction(step), 1e-6)
-
-    def seconds_left(self, step: int) -> float | None:
-        if step == 0:
-            return self._schedule.max_seconds
-        return self.training_total(step) - self.training_elapsed + self.reserve
-
-
-class _Average:
-    """Exponential moving average of the weights: what is validated and kept.
-
-    Its memory grows with the run, to about the last tenth of the steps, so that short runs are not held back by
-    their beginning.
-    """
-
-    def __init__(self, network: nn.Module) -> None:
-        self._live = [parameter.detach() for parameter in network.parameters()]
-        self._mean = [value.clone() for value in self._live]
-        self._steps = 0
-
-    def update(self) -> None:
-        self._steps += 1
-        decay = min(0.999, (1 + self._steps) / (10 + self._steps))
-        torch._foreach_lerp_(self._mean, self._live, 1 - decay)
-
-    def swap(self) -> None:
-        """Exchange the network's weights with the average; call again to go back."""
-        for live, mean in zip(self._live, self._mean, strict=True):
-            kept = live.clone()
-            live.copy_(mean)
-            mean.copy_(kept)
-
-
 class _Validator:
     """Mean Dice on the validation cases at the plan's spacing, within a share of the time of the run."""
 
@@ -295,7 +168,7 @@ class _Run:
         self.plan, self.schedule, self.device = plan, schedule, device
         self.on_progress, self.should_stop = on_progress, should_stop or (lambda: False)
         self.random = np.random.default_rng(seed)
-        self.clock = _Clock(schedule)
+        self.clock = Clock(schedule)
         self.precision = low_precision(device)
         self.network = build_network(plan).to(device, memory_format=memory_format(device, plan.dimension))
         self.curve: list[EpochRecord] = []
@@ -306,7 +179,7 @@ class _Run:
     def start_from(self, weights: Weights | None, labels: Sequence[str]) -> None:
         if weights is not None:
             warm_start(self.network, weights, old_labels=labels, new_labels=self.plan.labels)
-        self.average = _Average(self.network)
+        self.average = WeightAverage(self.network)
         self.optimizer = _optimizer(self.network, self.schedule)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision is torch.float16)
 
@@ -331,15 +204,18 @@ class _Run:
         batches = PatchBatches(self.plan, train, self.random, self.device)
         validator = _Validator(self, validation)
         self.network.train()
+        fastest = math.inf  # of the first steps, several of which may be slow while kernels are compiled
         while not self.clock.is_over(self.step):
             self.epoch += 1
             losses = []
             for _ in range(self.schedule.steps_per_epoch):
+                began = time.perf_counter()
                 rate = self.set_rate()
                 losses.append(self.learn(*batches.draw()))
+                fastest = min(fastest, time.perf_counter() - began)
                 self.check(Phase.TRAINING)
                 if self.step == MEASURED_STEPS:
-                    validator.plan(self.clock.training_elapsed / self.step, self.clock.training_total(self.step))
+                    validator.plan(fastest, self.clock.training_total(self.step))
                     self.clock.reserve = validator.cost
                 if self.clock.is_over(self.step):
                     break
@@ -362,9 +238,7 @@ class _Run:
             self.report(Phase.TRAINING)
 
     def set_rate(self) -> float:
-        done, warm_up = self.clock.fraction(self.step), self.schedule.warm_up
-        rising = min(1.0, 0.1 + done / warm_up) if warm_up > 0 else 1.0
-        rate = self.schedule.learning_rate * rising * (1 - done) ** 0.9
+        rate = self.schedule.rate_at(self.clock.fraction(self.step))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         return rate
@@ -405,7 +279,7 @@ class _Run:
         self.check(Phase.VALIDATING)
         logits = window_logits(
             self.network,
-            case.image,
+            case.image.float(),
             plan=self.plan,
             device=self.device,
             precision=self.precision,
@@ -440,39 +314,6 @@ class _Run:
             weights, epoch = weights_of(self.network), self.epoch
         self.report(Phase.FINISHED)
         return FitResult(weights, self.curve, epoch, dice, self.clock.elapsed, stopped)
-
-
-def segmentation_loss(levels: Sequence[Tensor], targets: Tensor, missing: Tensor) -> Tensor:
-    """Dice and cross-entropy, summed over the levels with weights 1, 1/2, 1/4, ...
-
-    Dice is taken over the batch and leaves out the background.
-
-    Args:
-        levels: Logits ``B x channels x D x H x W``, full resolution first.
-        targets: Channel numbers ``B x D x H x W``.
-        missing: ``B x channels``; true for labels that were not annotated in the case (see `merge_missing`).
-    """
-    each = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)
-    levels = [merge_missing(logits.float(), missing) for logits in levels]
-    return DeepSupervisionLoss(each)(levels, targets[:, None].float())
-
-
-def merge_missing(logits: Tensor, missing: Tensor) -> Tensor:
-    """Count the probability of labels that were not annotated as background, which is where their voxels lie.
-
-    So a network that finds such a structure is not punished for it, and one that does not is not either.
-
-    Args:
-        logits: ``B x channels x D x H x W``.
-        missing: ``B x channels``, bool, false for channel 0.
-    """
-    if not bool(missing.any()):
-        return logits
-    hidden = missing.reshape(*missing.shape, *[1] * (logits.ndim - 2))
-    outside = hidden.clone()
-    outside[:, 0] = True
-    background = torch.logsumexp(logits.masked_fill(~outside, _HIDDEN), 1, keepdim=True)
-    return torch.cat([background, logits.masked_fill(hidden, _HIDDEN)[:, 1:]], 1)
 
 
 def _optimizer(network: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:

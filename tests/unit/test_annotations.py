@@ -365,11 +365,12 @@ def test_what_a_save_or_a_look_costs_does_not_grow_with_the_store(tmp_path: Path
         store = open_store(folder)
         with store.database.write() as connection:  # as many drafts as cases
             for case_id in store.catalogue.usable_ids()[1:]:
-                cursor = connection.execute(
-                    "INSERT INTO annotations (case_id, author, saved_by, status, created) VALUES (?, 'x', 'x', 'draft', 0)",
+                draft = connection.execute(
+                    "INSERT INTO annotations (case_id, author, saved_by, status, created)"
+                    " VALUES (?, 'x', 'x', 'draft', 0)",
                     (case_id,),
-                )
-                connection.execute("INSERT INTO current_annotations VALUES (?, 'x', ?, 'draft')", (case_id, cursor.lastrowid))
+                ).lastrowid
+                connection.execute("INSERT INTO current_annotations VALUES (?, 'x', ?, 'draft')", (case_id, draft))
         store.catalogue.inspect("case")
         actions = (
             lambda store=store: annotate(store, "case"),

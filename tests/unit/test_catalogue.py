@@ -28,7 +28,17 @@ from tests.builders import (
 )
 from tests.dicom_files import along_z, write_series
 
-OUTSIDE_NAMES = ("../outside.nii.gz", "/etc/passwd", "..", ".", "", "a/../../b", "C:\\x", "a\nb", "a'; DROP TABLE cases; --")
+OUTSIDE_NAMES = (
+    "../outside.nii.gz",
+    "/etc/passwd",
+    "..",
+    ".",
+    "",
+    "a/../../b",
+    "C:\\x",
+    "a\nb",
+    "a'; DROP TABLE cases; --",
+)
 
 
 def usable(store: Store) -> list[str]:
@@ -148,7 +158,14 @@ def test_one_stem_with_two_suffixes_makes_two_cases_whose_ids_stay(tmp_path: Pat
 
 
 def test_odd_names_make_plain_ids(tmp_path: Path) -> None:
-    names = ("Müller, Anna (1).nii.gz", "a'b\"c;d.nii.gz", "a b/c d.nii.gz", "..odd.nii.gz", "日本.nii.gz", "漢字.nii.gz")
+    names = (
+        "Müller, Anna (1).nii.gz",
+        "a'b\"c;d.nii.gz",
+        "a b/c d.nii.gz",
+        "..odd.nii.gz",
+        "日本.nii.gz",
+        "漢字.nii.gz",
+    )
     for number, name in enumerate(names):
         write_volume(tmp_path / "studies" / "x.nii.gz", fill=number)
         target = tmp_path / "studies" / "in" / name
@@ -372,7 +389,8 @@ def test_a_patients_table_that_cannot_be_read_is_refused(tmp_path: Path, content
 
 def test_a_short_line_in_the_patients_table_does_no_harm(tmp_path: Path) -> None:
     (tmp_path / "studies").mkdir()
-    (tmp_path / "studies" / "patients.csv").write_bytes(b"\xef\xbb\xbfcase,patient,remark\r\na,P1,x\r\nb\r\n\r\n,P3\r\n")
+    table = b"\xef\xbb\xbfcase,patient,remark\r\na,P1,x\r\nb\r\n\r\n,P3\r\n"
+    (tmp_path / "studies" / "patients.csv").write_bytes(table)
     store = store_with_volumes(tmp_path, "a", "b")
     assert [case.patient for case in store.catalogue.cases()] == ["P1", "b"]
 
@@ -500,7 +518,8 @@ def test_an_upload_stays_in_the_workspace_whatever_it_is_called(tmp_path: Path, 
     annotate(store, case.id)
     after = {path for path in tmp_path.rglob("*") if not path.is_relative_to(store.workspace.root)}
     assert after == before | {tmp_path / "sent" / "label.nii.gz"}
-    assert {path.parent.parent for path in store.workspace.annotations.rglob("*") if path.is_file()} == {store.workspace.annotations}
+    label_maps = [path for path in store.workspace.annotations.rglob("*") if path.is_file()]
+    assert [path.parent.parent for path in label_maps] == [store.workspace.annotations]
 
 
 @pytest.mark.parametrize("case_id", OUTSIDE_NAMES)

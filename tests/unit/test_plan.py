@@ -129,8 +129,8 @@ def test_sides_in_the_names_of_labels_are_seen(labels: list[str], axes: tuple[in
 
 def test_sided_labels_switch_mirroring_off(tmp_path: Path) -> None:
     case = write_case(tmp_path)
-    assert make_plan([case], labels=["liver"], device_memory_gb=None).augmentation.mirror_axes == (0,)
-    sided = make_plan([case], labels=["left_kidney", "right_kidney"], device_memory_gb=None)
+    assert make_plan([case], labels=["liver"], device_memory_gb=8).augmentation.mirror_axes == (0,)
+    sided = make_plan([case], labels=["left_kidney", "right_kidney"], device_memory_gb=8)
     assert sided.augmentation.mirror_axes == ()
     assert "side" in sided.reasons["augmentation"]
 

@@ -74,11 +74,12 @@ def test_what_came_between_the_first_look_and_the_watching_is_noticed(tmp_path: 
 
 
 def test_a_folder_that_is_never_quiet_is_looked_at_all_the_same(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A scanner that sends one image after the other must not hide them all."""
     monkeypatch.setattr(watcher_module, "LONGEST_WAIT_SECONDS", 1.0)
-    write_volume(tmp_path / "studies" / "c.nii.gz")
+    store = open_store(tmp_path)
+    watcher = StudiesWatcher(store.catalogue)
     ended = threading.Event()
 
     def keep_writing() -> None:
@@ -87,11 +88,14 @@ def test_a_folder_that_is_never_quiet_is_looked_at_all_the_same(
 
     writer = threading.Thread(target=keep_writing)
     writer.start()
+    watcher.start()
     try:
-        wait_until(lambda: "c" in usable(store))
+        write_volume(tmp_path / "studies" / "c.nii.gz")
+        wait_until(lambda: usable(store) == ["c"], seconds=8)
     finally:
         ended.set()
         writer.join()
+        watcher.stop()
 
 
 def test_its_own_writing_does_not_keep_it_busy(tmp_path: Path) -> None:
