@@ -71,7 +71,7 @@ class Budget:
         if device_memory_gb is None:
             # Small patches: in the same time on two cores, many small steps teach more than few large ones (hippocampus,
             # 30 s: Dice 0.85 with 24 x 32 x 24 voxels against 0.79 with 40 x 56 x 40).
-            volume, patch = (2_000_000, 32**3) if dimension == 3 else (512 * 512, 160 * 160)
+            volume, patch = (2_000_000, 25_000) if dimension == 3 else (512 * 512, 160 * 160)
             return cls(volume, patch, batch_size=2, filters=16, max_filters=128, max_levels=4)
         share = min(max(device_memory_gb / 10, 0.2), 1.5)
         batch = 2 if device_memory_gb < 20 else 4

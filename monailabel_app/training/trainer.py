@@ -29,8 +29,8 @@ from monailabel_app.training.dataset import PatchBatches, PreparedCase, Training
 from monailabel_app.training.loss import merge_missing, segmentation_loss
 from monailabel_app.training.schedule import Clock, OptimizerKind, Phase, Progress, Schedule
 
-VALIDATION_SHARE = 0.15
-"""Validation during training may take this fraction of the time since training began."""
+VALIDATION_SHARE = 0.2
+"""Validation may take this fraction of the time since training began, the one at the end included."""
 
 REPORT_SECONDS = 1.0
 """Progress is reported at least this often, s (and at least once each step, where a step takes longer)."""
@@ -124,16 +124,17 @@ class _Validator:
         return sum(map(self._windows, self._cases)) * (self._seconds_per_window or 0.0)
 
     def plan(self, step_seconds: float, run_seconds: float) -> None:
-        """Choose cases, evenly spread over the list, so that two validations fit into the share of the run."""
+        """Choose cases, evenly spread over the list, so that four validations fit into the share of the run."""
         # A step is a forward and a backward pass, the latter taking about twice the time of the former.
         self._seconds_per_window = step_seconds / self._run.plan.batch_size / 3
         keep = len(self._cases)
         if self.cost > 0:
-            keep = max(1, min(keep, int(keep * VALIDATION_SHARE / 2 * run_seconds / self.cost)))
+            keep = max(1, min(keep, int(keep * VALIDATION_SHARE / 4 * run_seconds / self.cost)))
         self._cases = [self._cases[i * len(self._cases) // keep] for i in range(keep)] if self._cases else []
 
     def is_affordable(self, elapsed: float) -> bool:
-        return self._spent + self.cost <= VALIDATION_SHARE * elapsed
+        """Whether there is time for one now, and still for the last one."""
+        return self._spent + 2 * self.cost <= VALIDATION_SHARE * elapsed
 
     def mean_dice(self) -> float | None:
         """Over the cases that have a label, then over labels; none when no case has any."""
