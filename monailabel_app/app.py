@@ -22,8 +22,8 @@ from monailabel_app.inference.service import InferenceService
 from monailabel_app.models.plan import Plan
 from monailabel_app.models.registry import Registry
 from monailabel_app.settings import Settings
-from monailabel_app.store.dicomweb import DicomWebMirror
 from monailabel_app.store.datastore import ANONYMOUS, LabelLoopDatastore
+from monailabel_app.store.dicomweb import DicomWebMirror
 from monailabel_app.store.store import Store
 from monailabel_app.store.watcher import StudiesWatcher
 from monailabel_app.tasks.segmentation import NAME as SEGMENTATION
@@ -108,9 +108,7 @@ class LabelLoopApp(MONAILabelApp):
 
     def init_trainers(self) -> dict[str, TrainTask]:
         return {
-            SEGMENTATION: SegmentationTrainer(
-                self.training, self.registry, lambda: self.training_request(SEGMENTATION)
-            )
+            SEGMENTATION: SegmentationTrainer(self.training, self.registry, lambda: self.training_request(SEGMENTATION))
         }
 
     def init_strategies(self) -> dict[str, Strategy]:

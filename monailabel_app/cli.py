@@ -59,45 +59,72 @@ STORE, MODEL, ACCESS = "Studies and annotations", "Model and training", "Network
 def serve(
     studies: Annotated[
         str,
-        typer.Option(metavar="DIR|URL", help="Folder of images (NIfTI, NRRD, MHA, DICOM, PNG, JPEG).", rich_help_panel=STORE),
+        typer.Option(
+            metavar="DIR|URL", help="Folder of images (NIfTI, NRRD, MHA, DICOM, PNG, JPEG).", rich_help_panel=STORE
+        ),
     ],
     workspace: Annotated[
         Path | None,
-        typer.Option(help="Folder for annotations, versions and the index.", show_default="DIR-labelloop, beside the studies", rich_help_panel=STORE),
+        typer.Option(
+            help="Folder for annotations, versions and the index.",
+            show_default="DIR-labelloop, beside the studies",
+            rich_help_panel=STORE,
+        ),
     ] = None,
     labels: Annotated[
         str,
-        typer.Option(metavar="NAME,NAME", help="Structures to segment, such as liver,spleen.", show_default="those in the annotations", rich_help_panel=STORE),
+        typer.Option(
+            metavar="NAME,NAME",
+            help="Structures to segment, such as liver,spleen.",
+            show_default="those in the annotations",
+            rich_help_panel=STORE,
+        ),
     ] = "",
     validation_share: Annotated[
         float, typer.Option(help="Share of newly annotated patients kept for validation.", rich_help_panel=STORE)
     ] = 0.25,
     follow_links: Annotated[
-        bool, typer.Option("--follow-links", help="Read images through links that lead elsewhere.", rich_help_panel=STORE)
+        bool,
+        typer.Option("--follow-links", help="Read images through links that lead elsewhere.", rich_help_panel=STORE),
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", rich_help_panel=MODEL)] = "auto",
     epochs: Annotated[int, typer.Option(help="Epochs of a training run.", rich_help_panel=MODEL)] = 100,
     training_minutes: Annotated[
-        float | None, typer.Option(help="A training run ends after this time.", show_default="no limit", rich_help_panel=MODEL)
+        float | None,
+        typer.Option(help="A training run ends after this time.", show_default="no limit", rich_help_panel=MODEL),
     ] = None,
     plan: Annotated[
         Path | None,
-        typer.Option(help="JSON file with values for the training plan, such as the spacing.", show_default="worked out from the data", rich_help_panel=MODEL),
+        typer.Option(
+            help="JSON file with values for the training plan, such as the spacing.",
+            show_default="worked out from the data",
+            rich_help_panel=MODEL,
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the split and of training.", rich_help_panel=MODEL)] = 0,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; any but this machine's own demands a token.", rich_help_panel=ACCESS)
+        str,
+        typer.Option(help="Address to listen on; any but this machine's own demands a token.", rich_help_panel=ACCESS),
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.", rich_help_panel=ACCESS)] = 8000,
     token: Annotated[
         str | None,
-        typer.Option(envvar="LABELLOOP_TOKEN", help="Token that clients must send.", show_default="made once where one is needed", rich_help_panel=ACCESS),
+        typer.Option(
+            envvar="LABELLOOP_TOKEN",
+            help="Token that clients must send.",
+            show_default="made once where one is needed",
+            rich_help_panel=ACCESS,
+        ),
     ] = None,
-    tls_certificate: Annotated[Path | None, typer.Option(help="Certificate (PEM), for https.", rich_help_panel=ACCESS)] = None,
+    tls_certificate: Annotated[
+        Path | None, typer.Option(help="Certificate (PEM), for https.", rich_help_panel=ACCESS)
+    ] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Private key (PEM), for https.", rich_help_panel=ACCESS)] = None,
     allow_origin: Annotated[
         list[str] | None,
-        typer.Option(metavar="ORIGIN", help="Web origin whose pages may use the server; can be repeated.", rich_help_panel=ACCESS),
+        typer.Option(
+            metavar="ORIGIN", help="Web origin whose pages may use the server; can be repeated.", rich_help_panel=ACCESS
+        ),
     ] = None,
     max_upload_mb: Annotated[int, typer.Option(help="Largest upload, MB.", rich_help_panel=ACCESS)] = 2048,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.", rich_help_panel=ACCESS)] = "info",

@@ -106,7 +106,9 @@ def _platform() -> Finding:
     works, said = _python_answers("import monailabel.interfaces.app, monailabel.app; print('starts')")
     if works:
         return Finding("MONAI Label platform", Verdict.GOOD, "can be imported")
-    return Finding("MONAI Label platform", Verdict.BAD, said, "pip install --force-reinstall labelloop, in a fresh environment")
+    return Finding(
+        "MONAI Label platform", Verdict.BAD, said, "pip install --force-reinstall labelloop, in a fresh environment"
+    )
 
 
 def _gpu() -> Finding:

@@ -46,8 +46,7 @@ class _AbdomenPainter:
         self._hu = patient.attenuation
         self._build = patient.build
         self._points = tuple(
-            coordinate + _WARP_MM * field.on(grid)
-            for coordinate, field in zip(grid.points, patient.warp, strict=True)
+            coordinate + _WARP_MM * field.on(grid) for coordinate, field in zip(grid.points, patient.warp, strict=True)
         )
         build = self._build
         self._skin = superellipsoid(

@@ -14,8 +14,8 @@ import SimpleITK as sitk
 
 from sample_data.dicom import SeriesUids, oblique, write_ct_series
 from sample_data.lesions import Lesion
-from sample_data.phantom import DEFAULT_SIZE, DEFAULT_SPACING, LABEL_NAMES, Phantom, make_phantom
 from sample_data.patient import Organ
+from sample_data.phantom import DEFAULT_SIZE, DEFAULT_SPACING, LABEL_NAMES, Phantom, make_phantom
 
 TRUTH_FORMAT = 1
 # Turned enough that every direction cosine differs from 0 and 1; the slice normal stays nearest to the body's axis.

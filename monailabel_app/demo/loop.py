@@ -90,7 +90,9 @@ class DemoLoop:
         done = self._submitted()
         left = [case_id for case_id in chosen if case_id not in done]
         with self._progress(MofNCompleteColumn(), TimeRemainingColumn()) as progress:
-            bar = progress.add_task("Annotating the validation cases", total=len(chosen), completed=len(chosen) - len(left))
+            bar = progress.add_task(
+                "Annotating the validation cases", total=len(chosen), completed=len(chosen) - len(left)
+            )
             for case_id in left:
                 self._submit(case_id)
                 progress.advance(bar)

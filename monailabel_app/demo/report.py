@@ -77,7 +77,9 @@ def plot_learning_curve(path: Path, rounds: list[dict[str, Any]]) -> None:
     kept = [one for one in measured if not one["was_published"]]
     if kept:
         places = [one["annotated_cases"] for one in kept], [one["dice"] for one in kept]
-        axes.plot(*places, "o", markersize=11, markerfacecolor="none", color="tab:red", label="not better: not published")
+        axes.plot(
+            *places, "o", markersize=11, markerfacecolor="none", color="tab:red", label="not better: not published"
+        )
     axes.set_xlabel("annotated training cases")
     axes.set_ylabel("Dice on the frozen validation cases")
     axes.set_title(f"Learning curve on {measured[-1]['validation_cases']} validation cases")
@@ -106,7 +108,9 @@ def _text(folder: Path, result: DemoResult, rounds: list[dict[str, Any]]) -> str
     lines += [
         "Dice on the frozen validation cases, after each round:",
         "",
-        "| version | annotated cases | validation cases | mean Dice | " + "".join(f"{name} | " for name in names) + "training | |",
+        "| version | annotated cases | validation cases | mean Dice | "
+        + "".join(f"{name} | " for name in names)
+        + "training | |",
         "|---:|---:|---:|---:|" + "---:|" * len(names) + "---:|---|",
     ]
     for one in rounds:

@@ -129,7 +129,9 @@ def load_weights(path: Path) -> Weights:
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise BadInput(f"The weights {path.name} are damaged ({error}); restore them or train a new version.") from error
+        raise BadInput(
+            f"The weights {path.name} are damaged ({error}); restore them or train a new version."
+        ) from error
 
 
 def _copy(weights: Mapping[str, Tensor], parameters: Mapping[str, nn.Parameter]) -> None:

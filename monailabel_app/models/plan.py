@@ -1,4 +1,4 @@
-"""The plan of a segmentation model: everything needed, beside its weights, to prepare an image and build the network."""
+"""The plan of a segmentation model: all that it takes, beside weights, to prepare an image and build the network."""
 
 from __future__ import annotations
 

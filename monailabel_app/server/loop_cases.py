@@ -105,9 +105,7 @@ def case_routes(app: LabelLoopApp) -> APIRouter:
 
     @router.post("/cases/{case_id}/review", summary="Approve or reject a submitted annotation")
     def review(case_id: str, request: ReviewRequest) -> AnnotationView:
-        reviewed = store.annotations.review(
-            case_id, request.author, request.reviewer, request.status, request.comment
-        )
+        reviewed = store.annotations.review(case_id, request.author, request.reviewer, request.status, request.comment)
         return AnnotationView.of(reviewed)
 
     @router.get("/cases/{case_id}/history", summary="Every revision of a case's annotations, oldest first")
@@ -115,7 +113,9 @@ def case_routes(app: LabelLoopApp) -> APIRouter:
         store.catalogue.get(case_id)
         return [AnnotationView.of(annotation) for annotation in store.annotations.history(case_id)]
 
-    @router.get("/annotations/{annotation_id}/label", summary="The label map of a revision", response_class=FileResponse)
+    @router.get(
+        "/annotations/{annotation_id}/label", summary="The label map of a revision", response_class=FileResponse
+    )
     def label_map(annotation_id: int) -> FileResponse:
         annotation = store.annotations.get(annotation_id)
         if annotation.file is None:

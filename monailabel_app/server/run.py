@@ -80,7 +80,6 @@ def _tell_the_platform(settings: Settings, port: int) -> None:
 
 def _as_text(value: Any) -> str:
 
-
     return json.dumps(value, default=str) if isinstance(value, (list, dict)) else str(value)
 
 

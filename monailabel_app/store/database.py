@@ -161,9 +161,7 @@ class Database:
         held = getattr(self._local, "held", None)
         if held is None:
             # isolation_level None: transactions begin and end where `write` says, not where Python guesses.
-            connection = sqlite3.connect(
-                self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-            )
+            connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             held = self._local.held = _Held(connection)
             connection.row_factory = sqlite3.Row
             _write_ahead(connection)

@@ -117,7 +117,12 @@ class DicomWebMirror:
                 dataset.save_as(partial / f"{number:05d}.dcm", write_like_original=False)
             received = len(list(partial.iterdir()))
             if received < series.instances:
-                logger.warning("series %s: %d of %d instances came; it is fetched again", series.series_uid, received, series.instances)
+                logger.warning(
+                    "series %s: %d of %d instances came; it is fetched again",
+                    series.series_uid,
+                    received,
+                    series.instances,
+                )
                 return False
             target.parent.mkdir(parents=True, exist_ok=True)
             if target.exists():

@@ -99,9 +99,7 @@ def _write(label_map: np.ndarray, image: sitk.Image) -> Path:
 class SegmentationTrainer(TrainTask):
     """Trains a candidate version in a process of its own."""
 
-    def __init__(
-        self, queue: TrainingQueue, registry: Registry, defaults: Callable[[], TrainingRequest]
-    ) -> None:
+    def __init__(self, queue: TrainingQueue, registry: Registry, defaults: Callable[[], TrainingRequest]) -> None:
         super().__init__("Trains on the submitted annotations and publishes the new version only if it is better.")
         self.queue = queue
         self.registry = registry
@@ -153,6 +151,7 @@ _PLATFORM_STATES = {
 
 def platform_task(job: Job, log: list[str]) -> dict[str, Any]:
     """A training run in the form that the platform's clients know."""
+
     def stamp(seconds: float | None) -> str | None:
         return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds)) if seconds else None
 

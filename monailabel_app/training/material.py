@@ -118,9 +118,7 @@ def plan_for(store: Store, request: TrainingRequest, device: torch.device) -> Pl
 def plan_of(material: Material, request: TrainingRequest, device: torch.device) -> Plan:
     """The plan for some material on a device."""
     memory = torch.cuda.get_device_properties(device).total_memory / 2**30 if device.type == "cuda" else None
-    return make_plan(
-        material.train, labels=material.labels, device_memory_gb=memory, overrides=request.plan or None
-    )
+    return make_plan(material.train, labels=material.labels, device_memory_gb=memory, overrides=request.plan or None)
 
 
 def hardware_of(device: torch.device) -> dict[str, str]:

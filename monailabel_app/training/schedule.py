@@ -50,7 +50,9 @@ class Schedule:
     def __post_init__(self) -> None:
         positive = self.epochs > 0 and self.steps_per_epoch > 0 and self.learning_rate > 0
         if not positive or not 0 <= self.warm_up < 1 or (self.max_seconds is not None and self.max_seconds <= 0):
-            raise BadInput("A training schedule needs at least one epoch, one step, and a positive rate and time limit.")
+            raise BadInput(
+                "A training schedule needs at least one epoch, one step, and a positive rate and time limit."
+            )
 
     def rate_at(self, done: float) -> float:
         """The learning rate when this fraction of the run is over."""

@@ -111,7 +111,9 @@ class TrainingRun:
         fitted = self._fit(material, beginning)
         self._report(JobState.EVALUATING, message="measuring the new version")
         evaluation, decision, note = self._measure(material, beginning.plan, fitted)
-        record = self.registry.register(self._record(material, beginning, fitted, evaluation, decision, note), fitted.weights)
+        record = self.registry.register(
+            self._record(material, beginning, fitted, evaluation, decision, note), fitted.weights
+        )
         if decision.publish:
             self.registry.publish(record.task, record.number, "training", decision.reason)
         state = JobState.STOPPED if fitted.stopped else JobState.DONE
@@ -187,7 +189,9 @@ class TrainingRun:
         number = published.number if published else None
         why = f"{len(material.validation)} validation cases are too few"
         if evaluation is None:
-            note = f"not measured: {why}, and nothing can be left out of {len(set(material.patients))} training patient(s)"
+            note = (
+                f"not measured: {why}, and nothing can be left out of {len(set(material.patients))} training patient(s)"
+            )
         else:
             note = f"{why}: figures are from {evaluation.folds}-fold cross-validation on the training cases"
         return evaluation, decide(evaluation, published.evaluation if published else None, number), note

@@ -138,7 +138,9 @@ def test_cases_can_be_searched_filtered_and_paged(http: httpx.Client) -> None:
     assert [case["id"] for page in pages for case in page] == [case["id"] for case in everything["cases"]]
 
 
-@pytest.mark.parametrize("case_id", ["..%2f..%2fetc%2fpasswd", "%2fetc%2fpasswd", "nobody", "a%00b", "%2e%2e", "C:%5cx"])
+@pytest.mark.parametrize(
+    "case_id", ["..%2f..%2fetc%2fpasswd", "%2fetc%2fpasswd", "nobody", "a%00b", "%2e%2e", "C:%5cx"]
+)
 def test_ids_that_are_no_cases_answer_4xx_and_touch_nothing(http: httpx.Client, truth: Truth, case_id: str) -> None:
     file = truth.file("phantom_002")
     for answer in (

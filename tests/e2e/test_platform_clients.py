@@ -115,7 +115,9 @@ def app_folder_as_it_was():
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
-def test_start_server_of_the_platform(host: str, phantoms: Path, tmp_path: Path, app_folder_as_it_was: set[Path]) -> None:
+def test_start_server_of_the_platform(
+    host: str, phantoms: Path, tmp_path: Path, app_folder_as_it_was: set[Path]
+) -> None:
     port = free_port()
     log = tmp_path / "log.txt"
     workspace = tmp_path / "workspace"

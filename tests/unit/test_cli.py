@@ -28,7 +28,13 @@ def test_help_names_the_commands() -> None:
 
 def test_help_of_serve_groups_its_options_and_shows_defaults() -> None:
     said = labelloop("serve", "--help").stdout
-    for words in ("Studies and annotations", "Model and training", "Network and access", "127.0.0.1", "LABELLOOP_TOKEN"):
+    for words in (
+        "Studies and annotations",
+        "Model and training",
+        "Network and access",
+        "127.0.0.1",
+        "LABELLOOP_TOKEN",
+    ):
         assert words in said
 
 

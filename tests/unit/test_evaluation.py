@@ -56,9 +56,7 @@ def test_dice_of_a_half_covered_cube() -> None:
 @pytest.mark.parametrize(
     ("axis", "voxels", "spacing"), [(0, 4, (1.0, 1.0, 1.0)), (2, 4, (3.0, 1.0, 1.0)), (1, 2, (1.0, 2.5, 0.5))]
 )
-def test_hausdorff_distance_is_in_mm_along_the_right_axis(
-    axis: int, voxels: int, spacing: tuple[float, ...]
-) -> None:
+def test_hausdorff_distance_is_in_mm_along_the_right_axis(axis: int, voxels: int, spacing: tuple[float, ...]) -> None:
     """A one voxel thick sheet moved along array axis ``axis`` (k, j, i): every border voxel is one distance away."""
     bounds = [(0, 20)] * 3
     bounds[axis] = (5, 6)

@@ -24,21 +24,24 @@ IMPORTS = {
 
 
 def test_each_requirement_is_met_by_what_is_installed() -> None:
-    broken = [f"{finding.subject} {finding.found}: {finding.advice}" for finding in packages() if finding.verdict is Verdict.BAD]
+    broken = [
+        f"{finding.subject} {finding.found}: {finding.advice}"
+        for finding in packages()
+        if finding.verdict is Verdict.BAD
+    ]
     assert not broken, "pins of pyproject.toml that this environment does not meet: " + "; ".join(broken)
 
 
 @pytest.mark.parametrize("pair", IMPORTS)
 def test_packages_work_together(pair: str) -> None:
     done = subprocess.run([sys.executable, "-c", IMPORTS[pair]], capture_output=True, text=True, timeout=120)
-    versions = ", ".join(
-        f"{name} {metadata.version(name)}" for name in pair.split(" and ") if name != "pynetdicom"
-    )
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in pair.split(" and ") if name != "pynetdicom")
     assert done.returncode == 0, f"{versions} do not work together: change the pin in pyproject.toml\n{done.stderr}"
 
 
 @pytest.mark.parametrize(
-    ("torch", "torchvision"), [("2.10.0", "0.25.0"), ("2.12.1", "0.27.1"), ("2.13.0+cpu", "0.28.0+cpu"), ("2.15.0", "0.29.2")]
+    ("torch", "torchvision"),
+    [("2.10.0", "0.25.0"), ("2.12.1", "0.27.1"), ("2.13.0+cpu", "0.28.0+cpu"), ("2.15.0", "0.29.2")],
 )
 def test_a_matching_pair_that_is_there_already_is_kept(torch: str, torchvision: str) -> None:
     requirements = {one.name: one for one in map(Requirement, metadata.requires(DISTRIBUTION) or []) if not one.marker}

@@ -37,7 +37,9 @@ def as_logits(label_map: np.ndarray, image: sitk.Image, plan: Plan) -> tuple[tor
     """Logits of a network that sees everything: the labels, brought to its view as grey values."""
     copy = sitk.GetImageFromArray(label_map.astype(np.float32))
     copy.CopyInformation(image)
-    prepared = prepare(copy, plan.with_overrides({"normalisation": {"kind": "ct", "clip": (0, 255), "mean": 0, "std": 1}}))
+    prepared = prepare(
+        copy, plan.with_overrides({"normalisation": {"kind": "ct", "clip": (0, 255), "mean": 0, "std": 1}})
+    )
     labels = prepared.tensor[0].round().long()
     return functional.one_hot(labels, plan.channels).movedim(-1, 0).float(), prepared
 
@@ -155,9 +157,7 @@ def test_the_wrong_number_of_dimensions_is_refused() -> None:
 
 def test_ct_values_are_scaled_alike_in_all_images() -> None:
     image = sitk.GetImageFromArray(np.array([-1000, -100, 50, 200, 3000, 50, 50, 50], np.int16).reshape(2, 2, 2))
-    plan = make_plan(
-        spacing=(1, 1, 1), normalisation={"kind": "ct", "clip": [-100, 200], "mean": 50, "std": 100}
-    )
+    plan = make_plan(spacing=(1, 1, 1), normalisation={"kind": "ct", "clip": [-100, 200], "mean": 50, "std": 100})
     values = prepare(image, plan).tensor[0].permute(2, 1, 0).flatten()
     torch.testing.assert_close(values, torch.tensor([-1.5, -1.5, 0, 1.5, 1.5, 0, 0, 0]))
 

@@ -42,7 +42,9 @@ def make_plan(labels: tuple[str, ...] = ("bright", "dark"), **changes: object) -
     return Plan.model_validate(fields | changes)
 
 
-def write_case(folder: Path, seed: int, *, names: dict[str, int] = NAMES, drawn: tuple[str, ...] | None = None) -> TrainingCase:
+def write_case(
+    folder: Path, seed: int, *, names: dict[str, int] = NAMES, drawn: tuple[str, ...] | None = None
+) -> TrainingCase:
     """A bright and a dark ball in noise, 20 x 18 x 16 voxels of 1 mm; `drawn` are those in the label map."""
     random = np.random.default_rng(seed)
     voxels = random.normal(100, 5, (16, 18, 20))
@@ -102,7 +104,9 @@ def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
 def test_label_names_carry_the_meaning_and_voxel_values_do_not(tmp_path: Path) -> None:
     plain = [write_case(tmp_path, seed) for seed in (1, 2)]
     swapped = [plain[0], write_case(tmp_path, 2, names={"dark": 7, "bright": 40})]
-    one, other = (fit(plan=make_plan(), train=cases, validation=[], schedule=SHORT).weights for cases in (plain, swapped))
+    one, other = (
+        fit(plan=make_plan(), train=cases, validation=[], schedule=SHORT).weights for cases in (plain, swapped)
+    )
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
@@ -253,7 +257,9 @@ def test_still_patches_are_exact_crops(tmp_path: Path) -> None:
     assert case.target.shape == (20, 9, 32)
     centre = np.array([7.5, 4.0, 15.5])
     cpu = torch.device("cpu")
-    image, target = RandomDeformation(plan, np.random.default_rng(0)).draw(centre).apply(case.image, case.target, (8, 5, 16), cpu)
+    image, target = (
+        RandomDeformation(plan, np.random.default_rng(0)).draw(centre).apply(case.image, case.target, (8, 5, 16), cpu)
+    )
     torch.testing.assert_close(image, case.image[:, 4:12, 2:7, 8:24].float(), atol=1e-4, rtol=1e-4)
     assert torch.equal(target, case.target[4:12, 2:7, 8:24])
 
@@ -282,7 +288,9 @@ def test_deformed_targets_stay_on_their_structures(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     deform, vary = RandomDeformation(plan, random), RandomIntensity(strong, random)
     for _ in range(10):
-        image, target = deform.draw(np.array([10.0, 9.0, 8.0])).apply(case.image, case.target, (16, 16, 16), torch.device("cpu"))
+        image, target = deform.draw(np.array([10.0, 9.0, 8.0])).apply(
+            case.image, case.target, (16, 16, 16), torch.device("cpu")
+        )
         image = vary.apply(image[None])[0, 0]
         assert torch.isfinite(image).all()
         assert image[target == 1].mean() > image[target == 2].mean() + 1
