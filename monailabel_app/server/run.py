@@ -18,6 +18,7 @@ import uvicorn
 from monailabel_app.errors import BadInput
 from monailabel_app.settings import Settings
 from monailabel_app.store.store import Store
+from monailabel_app.training.queue import PATIENT_THREADS
 
 APP_FOLDER = Path(__file__).resolve().parent.parent
 
@@ -41,6 +42,7 @@ def serve(settings: Settings, listening: Listening) -> None:
     """
     if (listening.certificate is None) != (listening.key is None):
         raise BadInput("TLS needs both --tls-certificate and --tls-key")
+    os.environ.update({**PATIENT_THREADS, **os.environ})  # read when torch is loaded, which has not happened yet
     workspace = Store.open(settings).workspace  # says what is wrong before anything slow is loaded
     _tell_the_platform(settings, listening.port)
     # A signal must end in an ordinary exit, so that a running training keeps its best so far.

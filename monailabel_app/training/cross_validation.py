@@ -73,9 +73,8 @@ def cross_validate(
         )
         if fitted.stopped:
             raise PredictionStopped("The cross-validation was stopped.")
-        predictor = Predictor(plan, fitted.weights, device)
         held_out = [cases[index] for index in sorted(left_out)]
-        results += evaluate(predictor, held_out, should_stop=should_stop).cases
+        results += evaluate(Predictor(plan, fitted.weights, device), held_out, should_stop=should_stop).cases
     return summarise(results, plan.labels, kind=EvaluationKind.CROSS_VALIDATION, folds=len(folds))
 
 

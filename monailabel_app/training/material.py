@@ -11,6 +11,7 @@ from monailabel_app.errors import Conflict, UnreadableImage
 from monailabel_app.models.plan import Plan
 from monailabel_app.models.version import AnnotationUse
 from monailabel_app.store.annotations import Annotation
+from monailabel_app.store.geometry import Geometry
 from monailabel_app.store.split import Role
 from monailabel_app.store.store import Store
 from monailabel_app.training.dataset import TrainingCase
@@ -57,7 +58,7 @@ def gather(store: Store, request: TrainingRequest) -> Material:
     labels = list(request.labels) or store.annotations.label_names()
     if not annotations or not labels:
         raise Conflict("no annotated case: submit at least one segmentation, then train")
-    dimensions = {one.case_id: store.catalogue.geometry(one.case_id).dimension for one in annotations}
+    dimensions = {one.case_id: _dimension(store.catalogue.geometry(one.case_id)) for one in annotations}
     counts = list(dimensions.values())
     dimension = max(set(counts), key=counts.count)
     chosen = [one for one in annotations if dimensions[one.case_id] == dimension]
@@ -79,6 +80,11 @@ def gather(store: Store, request: TrainingRequest) -> Material:
         dimension=dimension,
         left_out=[one.case_id for one in annotations if dimensions[one.case_id] != dimension],
     )
+
+
+def _dimension(geometry: Geometry) -> int:
+    """2 for a plane image, also one that is stored as a volume of one slice."""
+    return 2 if geometry.dimension == 3 and geometry.size[2] == 1 else geometry.dimension
 
 
 def _use(annotation: Annotation, patient: str, role: Role) -> AnnotationUse:

@@ -69,8 +69,8 @@ class Budget:
     def of(cls, device_memory_gb: float | None, dimension: int) -> Budget:
         """For a GPU with this much memory, or for a CPU (none)."""
         if device_memory_gb is None:
-            # Small patches: in the same time on two cores, many small steps teach more than few large ones (hippocampus,
-            # 30 s: Dice 0.85 with 24 x 32 x 24 voxels against 0.79 with 40 x 56 x 40).
+            # Small patches: in the same time, many small steps teach more than few large ones (hippocampus, about 30 s
+            # of CPU time: Dice 0.85 with 24 x 32 x 24 voxels against 0.79 with 40 x 56 x 40).
             volume, patch = (2_000_000, 25_000) if dimension == 3 else (512 * 512, 160 * 160)
             return cls(volume, patch, batch_size=2, filters=16, max_filters=128, max_levels=4)
         share = min(max(device_memory_gb / 10, 0.2), 1.5)

@@ -21,6 +21,10 @@ logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.3
 
+PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
+"""Threads of torch that wait sleep, and leave their core to the other process: training and predictions run side by
+side. Measured on two cores with two processes, one of them at a lower priority: 5 steps in 25 s without, 110 with."""
+
 _REASONS = (
     ("CUDA error: out of memory", "the GPU ran out of memory: use a smaller patch_size or batch_size in the plan"),
     ("CUDA out of memory", "the GPU ran out of memory: use a smaller patch_size or batch_size in the plan"),
@@ -131,7 +135,7 @@ class TrainingQueue:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "LABELLOOP_SERVER_PID": str(os.getpid())},
+                env={**PATIENT_THREADS, **os.environ, "LABELLOOP_SERVER_PID": str(os.getpid())},
             )
 
 

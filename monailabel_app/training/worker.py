@@ -183,7 +183,7 @@ class TrainingRun:
         self, material: Material, plan: Plan, fitted: FitResult, published: VersionRecord | None
     ) -> tuple[Evaluation | None, Decision, str]:
         evaluation = None
-        with suppress(PredictionStopped):
+        with suppress(PredictionStopped, BadInput):  # BadInput: without one fold, no label is left to train on
             if not fitted.stopped:
                 evaluation = self._cross_validate(material, plan)
         number = published.number if published else None
