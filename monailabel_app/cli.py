@@ -60,7 +60,9 @@ def serve(
     studies: Annotated[
         str,
         typer.Option(
-            metavar="DIR|URL", help="Folder of images (NIfTI, NRRD, MHA, DICOM, PNG, JPEG).", rich_help_panel=STORE
+            metavar="DIR|URL",
+            help="Folder of images (NIfTI, NRRD, MHA, DICOM, PNG, JPEG), or a DICOMweb address.",
+            rich_help_panel=STORE,
         ),
     ],
     workspace: Annotated[

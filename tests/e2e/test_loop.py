@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 import time
 from collections.abc import Callable
@@ -163,6 +164,26 @@ def test_versions_are_plain_folders_without_pickle(server: ServerProcess) -> Non
         assert sorted(file.name for file in folder.iterdir()) == ["version.json", "weights.safetensors"]
         assert load_file(folder / "weights.safetensors")
         assert json.loads((folder / "version.json").read_text())["number"] == record["number"]
+
+
+def test_pickled_weights_are_refused_and_never_run(server: ServerProcess, tmp_path: Path) -> None:
+    trap = tmp_path / "sprung"
+
+    class Payload:
+        def __reduce__(self):
+            return os.system, (f"touch {trap}",)
+
+    versions = server.client.versions()
+    number = next(one["number"] for one in versions["versions"] if one["number"] != versions["published"])
+    weights = server.workspace / "versions" / "segmentation" / f"v{number:04d}" / "weights.safetensors"
+    weights.write_bytes(pickle.dumps(Payload()))
+    server.client.http.post(f"/loop/versions/segmentation/{number}/publish", json={}).raise_for_status()
+    case_id = server.client.cases()[0]["id"]
+    with pytest.raises(ServerAnswer, match="weights.safetensors are damaged"):
+        server.client.predict(case_id, tmp_path)
+    assert not trap.exists()
+    server.client.http.post("/loop/versions/segmentation/roll-back", json={}).raise_for_status()
+    assert server.client.predict(case_id, tmp_path)[1]["version"] == versions["published"]
 
 
 def test_too_few_validation_cases_give_cross_validated_figures(phantoms: Path, truth: Truth, tmp_path: Path) -> None:
