@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -42,7 +43,7 @@ class LabelLoop(labelloop.LabelLoopApp, MONAILabelApp):
     def _access_policy(self) -> AccessPolicy:
         """Who may use the server; an address that is not known to be this machine's own needs a token."""
         host = self.settings.host or host_of_command_line(sys.argv) or "0.0.0.0"
-        token = self.settings.token
+        token = self.settings.token or os.environ.get("LABELLOOP_TOKEN")
         if token is None and not is_loopback(host):
             token = self._kept_token()
         return policy_for(

@@ -29,6 +29,10 @@ class ServerAnswer(LabelLoopError):
         self.status = status
 
 
+class ServerGone(LabelLoopError):
+    """The server does not answer."""
+
+
 class LoopClient:
     """Talks to a LabelLoop server over HTTP.
 
@@ -38,13 +42,18 @@ class LoopClient:
 
     def __init__(self, url: str, token: str | None = None) -> None:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self.http = httpx.Client(base_url=url, headers=headers, timeout=httpx.Timeout(60.0, connect=5.0))
+        self.http = httpx.Client(
+            base_url=url, headers=headers, timeout=httpx.Timeout(60.0, connect=5.0), trust_env=False
+        )
 
     def close(self) -> None:
         self.http.close()
 
     def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
-        answer = self.http.request(method, path, **options)
+        try:
+            answer = self.http.request(method, path, **options)
+        except httpx.TransportError as error:
+            raise ServerGone(f"the server does not answer: {error}") from error
         if answer.is_error:
             raise ServerAnswer(answer.status_code, _detail(answer))
         return answer
@@ -124,16 +133,16 @@ class LoopClient:
         """Wait until the server answers.
 
         Raises:
-            LabelLoopError: It does not in this time.
+            ServerGone: It does not in this time.
         """
         deadline = time.monotonic() + seconds
         while True:
             try:
                 self.capabilities()
                 return
-            except httpx.TransportError as error:
+            except ServerGone:
                 if time.monotonic() > deadline:
-                    raise LabelLoopError(f"the server did not answer within {seconds:g} s: {error}") from error
+                    raise
                 time.sleep(0.2)
 
 

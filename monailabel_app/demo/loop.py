@@ -58,6 +58,7 @@ class DemoLoop:
         self.plan = plan
         self.console = console
         self.without_truth: list[str] = []
+        self.trained_here = 0
 
     def run(self) -> None:
         """Go through the whole loop, or through what is left of it.
@@ -114,8 +115,8 @@ class DemoLoop:
         training = set(self.client.split()["training"])
         cases = self.client.cases()
         annotated = sum(case["status"] in ("submitted", "approved") and case["patient"] in training for case in cases)
-        versions = self.client.versions()["versions"]
-        return annotated, training_cases(versions[-1]) if versions else 0
+        trained = [training_cases(version) for version in self.client.versions()["versions"] if not version["stopped"]]
+        return annotated, max([self.trained_here, *trained])
 
     def _annotate_batch(self, annotated: int) -> bool:
         """Annotate up to the end of the batch; say whether there was a case to annotate."""
@@ -160,6 +161,7 @@ class DemoLoop:
         number = len(self.client.versions()["versions"]) + 1
         self.console.print(f"[bold]Round {number}[/]: training on {annotated} annotated cases")
         self._follow(self.client.start_training({"requested_by": ANNOTATOR, **(self.plan.training or {})}))
+        self.trained_here = annotated  # also where the version has left some out
 
     def _follow(self, job_id: str) -> None:
         """Show a training run until it has ended, then what became of its version."""

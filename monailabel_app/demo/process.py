@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-from monailabel_app.demo.client import LoopClient
+from monailabel_app.demo.client import LoopClient, ServerGone
 from monailabel_app.errors import LabelLoopError
 from monailabel_app.training.queue import tail
 
@@ -25,6 +26,7 @@ class ServerProcess:
         url: Where it listens.
         client: Talks to it.
         workspace: Where it writes.
+        process: The running program.
     """
 
     def __init__(self, studies: Path | str, workspace: Path, log: Path, options: Sequence[str] = ()) -> None:
@@ -42,8 +44,13 @@ class ServerProcess:
     def __enter__(self) -> ServerProcess:
         with self._log.open("ab") as output:
             # A session of its own: Ctrl-C reaches the demo alone, which then stops the server in good order.
-            self._process = subprocess.Popen(
-                self._command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            self.process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                env={name: value for name, value in os.environ.items() if name != "LABELLOOP_TOKEN"},
             )
         try:
             self._wait_until_up()
@@ -54,12 +61,12 @@ class ServerProcess:
 
     def _wait_until_up(self) -> None:
         for _ in range(int(START_SECONDS)):
-            if self._process.poll() is not None:
+            if self.process.poll() is not None:
                 raise LabelLoopError("the server did not start:\n" + "\n".join(tail(self._log)))
             try:
                 self.client.wait_until_up(1.0)
                 return
-            except LabelLoopError:
+            except ServerGone:
                 continue
         raise LabelLoopError(f"the server did not start within {START_SECONDS:g} s; its log: {self._log}")
 
@@ -70,13 +77,13 @@ class ServerProcess:
 
     def _stop(self) -> None:
         self.client.close()
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
             try:
-                self._process.wait(STOP_SECONDS)
+                self.process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+                self.process.kill()
+                self.process.wait()
 
 
 def free_port() -> int:

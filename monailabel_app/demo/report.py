@@ -83,7 +83,8 @@ def plot_learning_curve(path: Path, rounds: list[dict[str, Any]]) -> None:
     axes.set_xlabel("annotated training cases")
     axes.set_ylabel("Dice on the frozen validation cases")
     axes.set_title(f"Learning curve on {measured[-1]['validation_cases']} validation cases")
-    axes.set_ylim(0, 1)
+    lowest = min(line.get_ydata().min() for line in axes.get_lines())
+    axes.set_ylim(0 if lowest < 0.5 else int(lowest * 20 - 0.5) / 20, 1)  # a curve near the top is shown larger
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8, frameon=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sqlite3
 import time
 import uuid
 from pathlib import Path
@@ -128,10 +129,19 @@ class Registry:
         """
         self._folder_of(task, number)
         with self.database.write() as connection:
-            connection.execute(
-                "INSERT INTO publications (task, number, published_by, reason, created) VALUES (?, ?, ?, ?, ?)",
-                (task, number, published_by, reason, time.time()),
-            )
+            _enter(connection, task, number, published_by, reason)
+
+    def publish_after(self, expected: int | None, task: str, number: int, reason: str) -> None:
+        """Put a trained version into use in the place of the one it was compared with.
+
+        Raises:
+            Conflict: Another version was published in the meantime.
+        """
+        with self.database.write() as connection:
+            now = self.published_number(task)
+            if now != expected:
+                raise Conflict(f"v{now} was published while it was measured, which it was not compared with")
+            _enter(connection, task, number, "training", reason)
 
     def roll_back(self, task: str, published_by: str) -> int:
         """Put the version into use that was in use before the present one; return its number.
@@ -161,3 +171,10 @@ class Registry:
         """All changes of the version in use, oldest first."""
         query = "SELECT number, published_by, reason, created FROM publications WHERE task = ? ORDER BY id"
         return [Publication(**dict(row)) for row in self.database.rows(query, task)]
+
+
+def _enter(connection: sqlite3.Connection, task: str, number: int, published_by: str, reason: str) -> None:
+    connection.execute(
+        "INSERT INTO publications (task, number, published_by, reason, created) VALUES (?, ?, ?, ?, ?)",
+        (task, number, published_by, reason, time.time()),
+    )

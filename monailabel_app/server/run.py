@@ -16,6 +16,7 @@ from typing import Any
 import uvicorn
 
 from monailabel_app.errors import BadInput
+from monailabel_app.server.access_policy import is_loopback
 from monailabel_app.settings import Settings
 from monailabel_app.store.store import Store
 from monailabel_app.training.queue import PATIENT_THREADS
@@ -44,6 +45,11 @@ def serve(settings: Settings, listening: Listening) -> None:
         raise BadInput("TLS needs both --tls-certificate and --tls-key")
     os.environ.update({**PATIENT_THREADS, **os.environ})  # read when torch is loaded, which has not happened yet
     workspace = Store.open(settings).workspace  # says what is wrong before anything slow is loaded
+    if listening.certificate is None and not is_loopback(listening.host):
+        sys.stderr.write(
+            "The token and the images will travel unencrypted: give --tls-certificate FILE and --tls-key FILE"
+            " for https, or put the server behind a proxy that speaks it.\n"
+        )
     _tell_the_platform(settings, listening.port)
     # A signal must end in an ordinary exit, so that a running training keeps its best so far.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
@@ -60,6 +66,7 @@ def serve(settings: Settings, listening: Listening) -> None:
         log_config=_log_config(workspace.logs / "app.log", listening.log_level.upper()),
         access_log=False,
         server_header=False,
+        timeout_graceful_shutdown=20,
         ssl_certfile=listening.certificate,
         ssl_keyfile=listening.key,
     )

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import threading
 import time
 import uuid
@@ -77,10 +78,14 @@ class Catalogue:
             return self._take_over(scan.run())
 
     def _take_over(self, found: list[FoundCase]) -> bool:
-        if not self._changes(found):
+        seen = self._changes(found)
+        roles = {row["patient"] for row in self.database.rows("SELECT patient FROM split")}
+        if not seen and all(new in roles for _, new in seen.renamed):
             return False
         with self.database.write() as connection:
             changes = self._changes(found)  # afresh: another process may have been first
+            for decided, patient in changes.renamed:
+                _share_role(connection, decided, patient)
             for row in changes.lost:
                 connection.execute("UPDATE cases SET present = 0 WHERE id = ?", (row["id"],))
             for row, case in changes.updated:
@@ -281,6 +286,13 @@ class Catalogue:
             old = connection.execute("SELECT info FROM cases WHERE id = ?", (case_id,)).fetchone()["info"]
             merged = {**json.loads(old), **info}
             connection.execute("UPDATE cases SET info = ? WHERE id = ?", (json.dumps(merged), case_id))
+
+
+def _share_role(connection: sqlite3.Connection, decided: str, patient: str) -> None:
+    """Give a patient the role of the same person under the name that was known when the role was decided."""
+    connection.execute(
+        "INSERT OR IGNORE INTO split SELECT ?, role, by_hand, decided FROM split WHERE patient = ?", (patient, decided)
+    )
 
 
 def _insert(connection: Any, case: FoundCase, case_id: str, info: dict[str, Any] | None = None) -> None:

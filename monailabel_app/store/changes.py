@@ -18,11 +18,13 @@ class Changes:
         new: Cases to take in.
         updated: Known cases whose files have changed, moved, or come back, each with how it is found now.
         lost: Known cases whose files have gone.
+        renamed: Patients with a role who go by another name now (``patients.csv`` came later), with that name.
     """
 
     new: list[FoundCase]
     updated: list[tuple[sqlite3.Row, FoundCase]]
     lost: list[sqlite3.Row]
+    renamed: set[tuple[str, str]]
 
     @classmethod
     def between(cls, known: Sequence[sqlite3.Row], found: Sequence[FoundCase]) -> Changes:
@@ -39,6 +41,11 @@ class Changes:
             new=_without(new, moved),
             updated=[(row, case) for row, case in there if _has_changed(row, case)] + moved,
             lost=[row for row in gone if row["present"] and row["id"] not in paired],
+            renamed={
+                (row["patient"], case.patient)
+                for row, case in there
+                if row["decided"] and case.patient and case.patient != row["patient"]
+            },
         )
 
     def __bool__(self) -> bool:

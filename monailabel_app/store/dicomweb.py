@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ TIMEOUT_SECONDS = (5.0, 120.0)
 """For connecting, and between two pieces of an answer."""
 
 REFRESH_SECONDS = 30.0
+RETRY_SECONDS = 600.0
 
 USER_VARIABLE, PASSWORD_VARIABLE = "LABELLOOP_DICOMWEB_USER", "LABELLOOP_DICOMWEB_PASSWORD"
 IMAGE_MODALITIES = ("CT", "MR", "PT", "CR", "DX", "MG", "US", "XA", "NM")
@@ -58,6 +60,9 @@ class DicomWebMirror:
         self._client = DICOMwebClient(self.address, session=session)
         self._lock = threading.Lock()
         self._stopped = threading.Event()
+        self._not_before: dict[str, float] = {}
+        for left in self.folder.glob(".*"):  # by a process that was killed while it fetched
+            shutil.rmtree(left, ignore_errors=True)
 
     def refresh(self) -> int:
         """Fetch what is new; return the number of series fetched.
@@ -68,7 +73,7 @@ class DicomWebMirror:
         with self._lock:
             self.folder.mkdir(parents=True, exist_ok=True)
             try:
-                return sum(self._fetch(series) for series in self._listed())
+                return sum(self._try_to_fetch(series) for series in list(self._listed()))
             except (requests.RequestException, OSError) as error:
                 raise LabelLoopError(
                     f"the DICOMweb service {self.address} did not answer as it should: {error}. Check the address"
@@ -88,6 +93,8 @@ class DicomWebMirror:
                 self.refresh()
             except LabelLoopError as error:
                 logger.warning("%s", error)
+            except Exception:
+                logger.exception("looking at the DICOMweb service failed; it is tried again")
             self._stopped.wait(REFRESH_SECONDS)
 
     def _listed(self) -> Iterator[RemoteSeries]:
@@ -105,7 +112,23 @@ class DicomWebMirror:
                     break
                 offset += PAGE
 
-    def _fetch(self, series: RemoteSeries) -> bool:
+    def _try_to_fetch(self, series: RemoteSeries) -> bool:
+        """Fetch a series; one that cannot be had does not keep the others away, and is left alone for a while."""
+        if time.monotonic() < self._not_before.get(series.series_uid, 0.0):
+            return False
+        try:
+            fetched = self._fetch(series)
+        except requests.ConnectionError:
+            raise
+        except Exception as error:  # whatever one damaged instance makes the parser say
+            logger.warning("series %s could not be fetched: %s", series.series_uid, error)
+            fetched = None
+        if fetched is None:
+            self._not_before[series.series_uid] = time.monotonic() + RETRY_SECONDS
+        return bool(fetched)
+
+    def _fetch(self, series: RemoteSeries) -> bool | None:
+        """Whether it was fetched (it may be there already); None if less came than there should be."""
         target = self.folder / series.study_uid / series.series_uid
         if target.is_dir() and len(list(target.iterdir())) >= series.instances:
             return False
@@ -123,7 +146,7 @@ class DicomWebMirror:
                     received,
                     series.instances,
                 )
-                return False
+                return None
             target.parent.mkdir(parents=True, exist_ok=True)
             if target.exists():
                 shutil.rmtree(target)

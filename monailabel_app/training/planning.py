@@ -45,6 +45,7 @@ WHOLE_IMAGE_BONUS = 1.8
 MIN_BOTTLENECK = 4
 """Voxels left along an axis at the lowest level."""
 
+
 @dataclass(frozen=True)
 class Budget:
     """What a machine can carry.

@@ -35,23 +35,30 @@ def decide(candidate: Evaluation | None, published: Evaluation | None, published
 
 
 def _compare(candidate: Evaluation, published: Evaluation | None, published_number: int) -> Decision:
+    if published is not None and published.kind is not candidate.kind:
+        reason = f"kept: its figures and those of v{published_number} come from different kinds of cases"
+        return Decision(publish=False, reason=reason, compared_with=published_number, dice=candidate.mean_dice)
     labels = [name for name, score in candidate.labels.items() if score.dice is not None]
     if published is not None:
         labels = [name for name in labels if name not in published.labels or published.labels[name].dice is not None]
     dice = mean_dice_over(candidate, labels)
     other = mean_dice_over(published, labels) if published is not None else None
-    where = (
-        f"the same {len(candidate.cases)} validation cases"
-        if candidate.kind is EvaluationKind.HELD_OUT
-        else "cross-validation (too few validation cases)"
-    )
     facts = {"compared_with": published_number, "dice": dice, "other_dice": other}
     if dice is None or other is None:
         return Decision(publish=False, reason=f"kept: v{published_number} has no figure to compare with", **facts)
-    figures = f"Dice {dice:.4f} against {other:.4f} of v{published_number} on {where}"
+    figures = f"Dice {dice:.4f} against {other:.4f} of v{published_number} on {_where(candidate, published)}"
     if dice > other:
         return Decision(publish=True, reason=f"published: better, {figures}", **facts)
     return Decision(publish=False, reason=f"kept, not published: not better, {figures}", **facts)
+
+
+def _where(candidate: Evaluation, published: Evaluation | None) -> str:
+    if candidate.kind is EvaluationKind.HELD_OUT or published is None:
+        return f"the same {len(candidate.cases)} validation cases"
+    return (
+        f"cross-validations of {len(candidate.cases)} and of {len(published.cases)} cases"
+        " (too few validation cases for a fair comparison)"
+    )
 
 
 def mean_dice_over(evaluation: Evaluation, labels: list[str]) -> float | None:

@@ -80,8 +80,8 @@ class TrainingQueue:
         return job
 
     def wait(self, job_id: str) -> Job:
-        """Wait until a job has ended."""
-        while not (job := self.jobs.get(job_id)).has_ended:
+        """Wait until a job has ended, or the queue is closed."""
+        while not (job := self.jobs.get(job_id)).has_ended and not self._closing.is_set():
             time.sleep(POLL_SECONDS)
         return job
 
@@ -136,6 +136,7 @@ class TrainingQueue:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={**PATIENT_THREADS, **os.environ, "LABELLOOP_SERVER_PID": str(os.getpid())},
+                start_new_session=True,  # Ctrl-C reaches the server alone, which then lets the worker keep its best
             )
 
 

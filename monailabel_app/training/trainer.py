@@ -40,6 +40,7 @@ MEASURED_STEPS = 3
 
 MAX_GRADIENT_NORM = 12.0
 
+
 @dataclass(frozen=True)
 class FitResult:
     """What a run gave.

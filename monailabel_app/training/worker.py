@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 import monailabel_app
-from monailabel_app.errors import BadInput, LabelLoopError
+from monailabel_app.errors import BadInput, Conflict, LabelLoopError
 from monailabel_app.inference.predictor import PredictionStopped, Predictor
 from monailabel_app.inference.service import load_version, resolve_device
 from monailabel_app.models.plan import Plan
@@ -52,23 +52,33 @@ SOFTWARE = ("monailabel", "monai", "torch", "numpy", "SimpleITK")
 
 
 class StopSignal:
-    """Whether the run should end: asked for by a user, by a signal, or because the server has gone."""
+    """Whether training should end: asked for by a user, by a signal, or because the server has gone.
+
+    After a user's stop the best so far is still measured; when the server ends there is no time for that.
+    """
 
     def __init__(self, jobs: JobTable, job_id: str) -> None:
         self._jobs = jobs
         self._job_id = job_id
         self._server = int(os.environ.get("LABELLOOP_SERVER_PID", "0"))
         self._stopped = threading.Event()
+        self._must_end = threading.Event()
         self._asked = 0.0
-        signal.signal(signal.SIGTERM, lambda number, frame: self._stopped.set())
+        signal.signal(signal.SIGTERM, lambda number, frame: self._must_end.set())
 
     def __call__(self) -> bool:
         now = time.monotonic()
         if not self._stopped.is_set() and now - self._asked > STOP_POLL_SECONDS:
             self._asked = now
-            if self._jobs.stop_is_requested(self._job_id) or (self._server and os.getppid() != self._server):
+            if self._jobs.stop_is_requested(self._job_id):
                 self._stopped.set()
-        return self._stopped.is_set()
+        return self._stopped.is_set() or self.must_end()
+
+    def must_end(self) -> bool:
+        """Whether the server ends or has gone, so that the run should be over in seconds."""
+        if self._server and os.getppid() != self._server:
+            self._must_end.set()
+        return self._must_end.is_set()
 
 
 @dataclass(frozen=True)
@@ -95,7 +105,7 @@ class TrainingRun:
         self.store = store
         self.registry = Registry(store.database, workspace.versions)
         self.device = resolve_device(job.request.device)
-        self.should_stop = StopSignal(jobs, job.id)
+        self.stop = StopSignal(jobs, job.id)
         self.progress = JobProgress(epochs=job.request.epochs)
         self.begun = time.monotonic()
 
@@ -109,15 +119,22 @@ class TrainingRun:
         material = gather(self.store, self.request)
         beginning = self._beginning(material)
         fitted = self._fit(material, beginning)
+        if fitted.stopped and not fitted.curve:
+            self.jobs.end(self.job.id, JobState.STOPPED, "stopped before it had learned anything: no version was made")
+            return
         self._report(JobState.EVALUATING, message="measuring the new version")
         evaluation, decision, note = self._measure(material, beginning.plan, fitted)
         record = self.registry.register(
             self._record(material, beginning, fitted, evaluation, decision, note), fitted.weights
         )
+        outcome = decision.reason
         if decision.publish:
-            self.registry.publish(record.task, record.number, "training", decision.reason)
+            try:
+                self.registry.publish_after(decision.compared_with, record.task, record.number, decision.reason)
+            except Conflict as error:
+                outcome = f"kept, not published: {error}"
         state = JobState.STOPPED if fitted.stopped else JobState.DONE
-        self.jobs.end(self.job.id, state, decision.reason, record.number)
+        self.jobs.end(self.job.id, state, outcome, record.number)
 
     def _beginning(self, material: Material) -> Beginning:
         number = self.request.start
@@ -160,7 +177,7 @@ class TrainingRun:
             seed=self.request.seed,
             device=self.device,
             on_progress=self._show,
-            should_stop=self.should_stop,
+            should_stop=self.stop,
         )
 
     # --- measuring ---------------------------------------------------------------------------------------------------
@@ -170,14 +187,31 @@ class TrainingRun:
         published = self.registry.published(self.request.task)
         number = published.number if published else None
         if material.has_enough_validation:
-            evaluation = evaluate(Predictor(plan, fitted.weights, self.device), material.validation, self._count)
-            other = None
-            if published is not None:
-                loaded = load_version(self.registry, published.task, published.number, self.device)
-                other = evaluate(loaded.predictor, material.validation, self._count)
-            note = f"measured on {len(material.validation)} frozen validation cases"
+            try:
+                evaluation = self._evaluate(Predictor(plan, fitted.weights, self.device), material)
+                other = self._evaluate_published(published, material)
+            except PredictionStopped:
+                reason = "kept, not published: the server ended before it was measured"
+                return None, Decision(publish=False, reason=reason, compared_with=number), "not measured"
+            note = f"measured on {len(material.validation)} frozen validation cases" + _left_out(material)
             return evaluation, decide(evaluation, other, number), note
         return self._cross_validated(material, plan, fitted, published)
+
+    def _evaluate(self, predictor: Predictor, material: Material) -> Evaluation:
+        return evaluate(predictor, material.validation, self._count, self.stop.must_end)
+
+    def _evaluate_published(self, published: VersionRecord | None, material: Material) -> Evaluation | None:
+        """The published version's figures on today's validation cases; None if it cannot work on them."""
+        if published is None:
+            return None
+        try:
+            version = load_version(self.registry, published.task, published.number, self.device)
+            return self._evaluate(version.predictor, material)
+        except PredictionStopped:
+            raise
+        except LabelLoopError as error:  # damaged, or for images of another dimension
+            logger.warning("v%d could not be measured: %s", published.number, error)
+            return None
 
     def _cross_validated(
         self, material: Material, plan: Plan, fitted: FitResult, published: VersionRecord | None
@@ -207,7 +241,7 @@ class TrainingRun:
             seed=self.request.seed,
             device=self.device,
             on_progress=self._show_fold,
-            should_stop=self.should_stop,
+            should_stop=self.stop,
         )
 
     # --- telling -----------------------------------------------------------------------------------------------------
@@ -261,8 +295,15 @@ class TrainingRun:
         )
 
 
+def _left_out(material: Material) -> str:
+    if not material.left_out:
+        return ""
+    return f"; {len(material.left_out)} annotated cases are left out, as they are not {material.dimension}D"
+
+
 def main(arguments: Sequence[str]) -> int:
     """Carry out one job; the exit status is 0 if it ended as it should."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server decides when a run ends
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     with suppress(OSError):
         os.nice(NICENESS)

@@ -70,7 +70,7 @@ def test_ctrl_c_leaves_a_workspace_that_goes_on(phantoms: Path, tmp_path: Path) 
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
     index = out / "workspace" / "index.sqlite"
     deadline = time.monotonic() + 120
-    while "Training" not in (tmp_path / "log.txt").read_text(errors="replace"):
+    while "Round 1" not in (tmp_path / "log.txt").read_text(errors="replace"):
         assert process.poll() is None and time.monotonic() < deadline, (tmp_path / "log.txt").read_text()
         time.sleep(0.2)
     time.sleep(6)  # into the training run

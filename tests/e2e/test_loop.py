@@ -131,6 +131,31 @@ def test_stop_keeps_the_best_so_far(server: ServerProcess) -> None:
     assert server.client.http.post(f"/loop/training/{job_id}/stop").status_code == 409
 
 
+def test_a_run_stopped_before_it_learned_makes_no_version(server: ServerProcess) -> None:
+    before = len(server.client.versions()["versions"])
+    job_id = server.client.start_training({**TINY_TRAINING, "epochs": 10_000, "steps_per_epoch": 100_000})
+    wait_for(server, job_id, lambda job: job["state"] == "preparing")
+    server.client.http.post(f"/loop/training/{job_id}/stop").raise_for_status()
+    job = wait_for(server, job_id, lambda job: job["ended"] is not None)["job"]
+    assert job["state"] == "stopped" and job["version"] is None
+    assert len(server.client.versions()["versions"]) == before
+
+
+def test_ctrl_c_on_the_server_keeps_the_best_of_a_running_training(
+    phantoms: Path, truth: Truth, tmp_path: Path
+) -> None:
+    with ServerProcess(phantoms / "images", tmp_path / "workspace", tmp_path / "log") as server:
+        submit_next(server, truth, 2)
+        job_id = server.client.start_training({**TINY_TRAINING, "epochs": 10_000})
+        wait_for(server, job_id, lambda job: job["progress"]["epoch"] >= 2)
+        os.killpg(server.process.pid, signal.SIGINT)  # as a terminal sends it, to the whole group
+        server.process.wait(60)
+    with ServerProcess(phantoms / "images", tmp_path / "workspace", tmp_path / "log") as server:
+        job = server.client.training(job_id)["job"]
+        assert job["state"] == "stopped", job["detail"]
+        assert [one["number"] for one in server.client.versions()["versions"]] == [job["version"]]
+
+
 def test_a_killed_trainer_fails_with_its_reason_and_the_next_run_works(server: ServerProcess) -> None:
     published = server.client.versions()["published"]
     job_id = server.client.start_training({**TINY_TRAINING, "epochs": 10_000})

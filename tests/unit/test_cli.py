@@ -62,6 +62,29 @@ def test_what_cannot_be_done_is_said_in_a_sentence(arguments: list[str], words: 
     assert "Traceback" not in done.stderr
 
 
+def test_the_demo_does_not_hand_its_own_token_to_its_server(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from monailabel_app.demo.process import ServerProcess\n"
+        "images, folder = map(Path, sys.argv[1:])\n"
+        "with ServerProcess(images, folder / 'workspace', folder / 'log') as server:\n"
+        "    print(server.client.capabilities()['cases'])"
+    )
+    crowded = {
+        **os.environ,
+        "LABELLOOP_TOKEN": "x" * 32,
+        "HTTP_PROXY": "http://127.0.0.1:9",
+        "http_proxy": "http://127.0.0.1:9",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code, SMALL / "images", tmp_path],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=crowded,
+    )
+    assert done.stdout.strip() == "6", done.stderr
+
+
 def test_doctor_leaves_nothing_behind_and_names_unusable_cases(tmp_path: Path) -> None:
     studies = tmp_path / "studies"
     shutil.copytree(SMALL / "images", studies)

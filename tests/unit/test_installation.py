@@ -16,7 +16,7 @@ IMPORTS = {
     "pydicom and pynetdicom": "import pynetdicom",
     "pydicom and dicomweb-client": "import dicomweb_client.api",
     "numpy and numpymaxflow": "import numpymaxflow",
-    "torch and torchvision": "import torch, torchvision.ops; torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)",
+    "torch and torchvision": "import torch, torchvision.ops as ops; ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)",
     "monai and torch": "import monai.networks.nets, monai.losses, monai.inferers, monai.metrics",
     "monailabel and fastapi": "import monailabel.app",
     "monailabel and mlflow": "import monailabel.tasks.train.basic_train",

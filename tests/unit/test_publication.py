@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
+import torch
 
+from monailabel_app.errors import Conflict
+from monailabel_app.models.registry import Registry
 from monailabel_app.models.scores import EvaluationKind
+from monailabel_app.store.database import Database
 from monailabel_app.training.publication import decide, mean_dice_over
-from tests.builders import evaluation
+from tests.builders import evaluation, version_record
 
 
 def test_the_first_version_is_published() -> None:
@@ -89,3 +94,23 @@ def test_an_unknown_label_counts_nothing() -> None:
     assert mean_dice_over(figures, ["liver", "spleen"]) == 0.8
     assert mean_dice_over(figures, ["spleen"]) is None
     assert mean_dice_over(figures, []) is None
+
+
+def test_another_version_published_in_the_meantime_is_not_replaced(tmp_path: Path) -> None:
+    registry = Registry(Database(tmp_path / "index.sqlite"), tmp_path / "versions")
+    for _ in range(3):
+        registry.register(version_record(), {"weight": torch.zeros(1)})
+    registry.publish_after(None, "segmentation", 1, "the first")
+    registry.publish("segmentation", 2, "somebody", "by hand")
+    with pytest.raises(Conflict, match="v2 was published while it was measured"):
+        registry.publish_after(1, "segmentation", 3, "better than v1")
+    assert registry.published_number("segmentation") == 2
+
+
+def test_held_out_and_cross_validated_figures_are_not_compared() -> None:
+    held_out, crossed = (
+        evaluation({"liver": dice}, kind)
+        for dice, kind in ((0.5, EvaluationKind.HELD_OUT), (0.9, EvaluationKind.CROSS_VALIDATION))
+    )
+    decision = decide(crossed, held_out, 4)
+    assert not decision.publish and "different kinds of cases" in decision.reason

@@ -191,3 +191,15 @@ def test_nothing_that_happens_moves_anybody(actions: list[tuple[str, int]]) -> N
             seen = roles
         submitted = {case.patient for case in cases if store.annotations.best_of_case(case.id)}
         assert submitted <= set(seen)
+
+
+def test_a_patients_table_that_comes_after_an_annotation_cannot_split_a_person(tmp_path: Path) -> None:
+    store = store_with_volumes(tmp_path, "one", "two")
+    annotate(store, "one")
+    role = store.split.roles()["one"]
+    write_patients(store.catalogue.studies, {"one": "P", "two": "P"})
+    store.catalogue.refresh()
+    annotate(store, "two")
+    assert store.catalogue.get("two").patient == "P"
+    assert store.split.roles()["P"] == role
+    assert not store.catalogue.refresh(), "nothing has changed since"
