@@ -197,7 +197,7 @@ def test_a_patients_table_that_comes_after_an_annotation_cannot_split_a_person(t
     store = store_with_volumes(tmp_path, "one", "two")
     annotate(store, "one")
     role = store.split.roles()["one"]
-    write_patients(store.catalogue.studies, {"one": "P", "two": "P"})
+    write_patients(tmp_path, {"one": "P", "two": "P"})
     store.catalogue.refresh()
     annotate(store, "two")
     assert store.catalogue.get("two").patient == "P"
