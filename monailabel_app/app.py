@@ -53,6 +53,8 @@ class PlatformStrategy(Strategy):
         if not candidates:
             return None
         case_id, score = self.strategy.choose(candidates, store, annotator)
+        if score is not None:
+            self.app.scores[case_id] = score
         return {"id": case_id, "weight": score, "strategy": self.strategy.name, "candidates": len(candidates)}
 
 
@@ -72,7 +74,7 @@ class LabelLoopApp(MONAILabelApp):
         training: The queue of training runs.
         inference: Predictions by the published versions.
         acquisition: The strategies by name.
-        scores: The score of each case by the strategy that computed scores last.
+        scores: The score of each case that a strategy has scored, by the one that did so last.
     """
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:

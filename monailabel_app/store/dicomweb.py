@@ -58,6 +58,7 @@ class DicomWebMirror:
         session = create_session_from_user_pass(user, password) if user and password else create_session()
         session.request = _with_timeout(session.request)
         self._client = DICOMwebClient(self.address, session=session)
+        self._client.set_http_retry_params(retry=False)  # the mirror itself tries again, and says what is wrong at once
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._not_before: dict[str, float] = {}
@@ -70,15 +71,18 @@ class DicomWebMirror:
         Raises:
             LabelLoopError: The service cannot be reached, or refuses; what was fetched before stays.
         """
-        with self._lock:
+        if not self._lock.acquire(blocking=False):  # another thread is at it
+            return 0
+        try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            try:
-                return sum(self._try_to_fetch(series) for series in list(self._listed()))
-            except (requests.RequestException, OSError) as error:
-                raise LabelLoopError(
-                    f"the DICOMweb service {self.address} did not answer as it should: {error}. Check the address"
-                    f" (it often ends in /dicom-web), and {USER_VARIABLE} and {PASSWORD_VARIABLE}"
-                ) from error
+            return sum(self._try_to_fetch(series) for series in list(self._listed()))
+        except (requests.RequestException, OSError) as error:
+            raise LabelLoopError(
+                f"the DICOMweb service {self.address} did not answer as it should: {error}. Check the address"
+                f" (it often ends in /dicom-web), and {USER_VARIABLE} and {PASSWORD_VARIABLE}"
+            ) from error
+        finally:
+            self._lock.release()
 
     def start(self) -> None:
         """Refresh now and then in the background; a service that is down is tried again."""
