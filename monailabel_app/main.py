@@ -33,7 +33,9 @@ class LabelLoop(labelloop.LabelLoopApp, MONAILabelApp):
         self.policy = self._access_policy()
 
     def _load_sessions(self, load: bool = False) -> Sessions:
-        return ConfinedSessions(self.store.workspace.sessions, platform.MONAI_LABEL_SESSION_EXPIRY)
+        sessions = ConfinedSessions(self.store.workspace.sessions, platform.MONAI_LABEL_SESSION_EXPIRY)
+        sessions.remove_expired()
+        return sessions
 
     def on_init_complete(self) -> None:
         super().on_init_complete()

@@ -130,6 +130,8 @@ class ConfinedSessions(Sessions):
     ) -> tuple[str, SessionInfo]:
         """Move an image file, or a folder of them, into a new session; unpack it first if it is an archive.
 
+        Expired sessions are deleted on the way.
+
         Args:
             data_file: Image file, folder of image files, or archive (zip, tar) with ``uncompress``.
             expiry: Life of the session without use, seconds; at most that of all sessions.
@@ -138,6 +140,7 @@ class ConfinedSessions(Sessions):
         Raises:
             BadInput: The file is of a kind that is not taken, or the archive is unsound.
         """
+        self.remove_expired()
         source = Path(data_file)
         name = check_session_id(session_id) if session_id else str(uuid.uuid4())
         folder = self._folder(name)

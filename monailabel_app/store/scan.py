@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -13,8 +14,10 @@ from pathlib import Path
 from monailabel_app.errors import BadInput
 from monailabel_app.store.database import Database
 from monailabel_app.store.dicom_header import SliceHeader, read_header
-from monailabel_app.store.dicom_series import DicomSeries, group_series
+from monailabel_app.store.dicom_series import DicomSeries, group_series, not_images
 from monailabel_app.store.images import image_suffix
+
+logger = logging.getLogger(__name__)
 
 LABEL_FOLDERS = frozenset({"labels", "labelsTr", "labelsTs"})
 """Folders that hold label maps by convention (the platform's own store, the Medical Segmentation Decathlon)."""
@@ -137,6 +140,8 @@ class StudiesScan:
                 header = read_header(file.path)
                 text = json.dumps(header.to_dict()) if header is not None else None
                 fresh.append((file.relative, file.fingerprint, text))
+                for _, reason in not_images([header] if header else []):
+                    logger.info("%s is left out: %s", file.relative, reason)
             if header is not None:
                 headers.append(header)
         gone = set(known) - {file.relative for file in files}

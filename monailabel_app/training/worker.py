@@ -193,7 +193,7 @@ class TrainingRun:
             except PredictionStopped:
                 reason = "kept, not published: the server ended before it was measured"
                 return None, Decision(publish=False, reason=reason, compared_with=number), "not measured"
-            note = f"measured on {len(material.validation)} frozen validation cases" + _left_out(material)
+            note = f"measured on {len(material.validation)} frozen validation cases"
             return evaluation, decide(evaluation, other, number), note
         return self._cross_validated(material, plan, fitted, published)
 
@@ -284,7 +284,7 @@ class TrainingRun:
             curve=fitted.curve,
             best_epoch=fitted.best_epoch,
             evaluation=evaluation,
-            note=note,
+            note=note + _left_out(material),
             decision=decision,
             seconds=time.monotonic() - self.begun,
             stopped=fitted.stopped,

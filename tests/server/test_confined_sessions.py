@@ -260,6 +260,16 @@ def test_expired_sessions_go_and_everything_else_stays(sessions, tmp_path) -> No
     assert {path.name for path in (tmp_path / "sessions").iterdir()} == {kept, young.name, "not-a-session"}
 
 
+def test_a_new_session_takes_the_expired_ones_away(sessions, tmp_path) -> None:
+    """Images of patients do not stay on the server because nobody looks."""
+    old, info = sessions.add_session(image_file(tmp_path / "in"))
+    meta = tmp_path / "sessions" / old / "meta.info"
+    meta.write_text(json.dumps({**json.loads(meta.read_text()), "last_access_ts": int(time.time()) - 4000}))
+    kept, _ = sessions.add_session(image_file(tmp_path / "in"))
+    assert not Path(info.image).exists()
+    assert [path.name for path in (tmp_path / "sessions").iterdir()] == [kept]
+
+
 @pytest.mark.parametrize("name", ["evil.sh", "meta.info", "archive.zip", "noname"])
 def test_a_file_that_is_no_image_is_refused(sessions, tmp_path, name) -> None:
     with pytest.raises(BadInput):
