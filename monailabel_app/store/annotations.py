@@ -20,6 +20,7 @@ from monailabel_app.store.catalogue import Catalogue
 from monailabel_app.store.database import Database
 from monailabel_app.store.images import write_image
 from monailabel_app.store.label_maps import LabelMap, read_label_map
+from monailabel_app.store.scheme_store import SchemeStore
 from monailabel_app.store.split import FrozenSplit
 from monailabel_app.store.workspace import Workspace, sync_folder
 
@@ -45,7 +46,7 @@ class Annotation:
         file: Label map on the case's own voxel grid, or None.
         labels: Name of each structure the author was to outline, with its voxel value in ``file``.
         sha256: Hash of ``file``, so that a model version can tell exactly what it saw.
-        classification: Room for the class of the case.
+        classification: Answers by the names of the scheme's attributes; None is "not sure".
         points: Marked points, ``[{"label": str, "position": [L, P, S] in mm}]``.
         saved_by: Who made this revision (a reviewer may approve another's work).
         seconds_spent: Working time of the author over all revisions, s.
@@ -74,6 +75,9 @@ class Revision:
     Attributes:
         label_map: File of any supported kind, on the case's grid up to flips and order of axes.
         label_names: Voxel value of each name in ``label_map``; None if the file itself tells (Slicer's ``.seg.nrrd``).
+        submission: A name that the client makes up for this save: a second one of the same name changes nothing, so
+            that it may send again what was perhaps not received.
+        based_on: Id of the author's revision that this one goes on from, 0 for none; None if the client does not say.
     """
 
     status: Status
@@ -83,16 +87,26 @@ class Revision:
     points: list[dict[str, Any]] | None = None
     comment: str | None = None
     seconds_spent: float = 0.0
+    submission: str | None = None
+    based_on: int | None = None
 
 
 class AnnotationStore:
     """Keeps every revision; the newest of each author is that author's current annotation."""
 
-    def __init__(self, database: Database, workspace: Workspace, catalogue: Catalogue, split: FrozenSplit) -> None:
+    def __init__(
+        self,
+        database: Database,
+        workspace: Workspace,
+        catalogue: Catalogue,
+        split: FrozenSplit,
+        schemes: SchemeStore | None = None,
+    ) -> None:
         self.database = database
         self.workspace = workspace
         self.catalogue = catalogue
         self.split = split
+        self.schemes = schemes or SchemeStore(database)
 
     def save(self, case_id: str, author: str, revision: Revision, saved_by: str | None = None) -> Annotation:
         """Add a revision; when this returns, it is on disk.
@@ -101,8 +115,18 @@ class AnnotationStore:
             NotFound: There is no such case.
             BadInput: A voxel value has no name, or the author no name.
             GeometryMismatch: The label map does not lie on the case's voxels.
+            Conflict: The author has saved another revision than the one this is based on, or ``submission`` was the
+                name of something else.
         """
-        return self._save(case_id, author, revision, saved_by or author, check=lambda before: None)
+
+        def check(before: sqlite3.Row | None) -> None:
+            if revision.based_on is not None and revision.based_on != (before["id"] if before is not None else 0):
+                raise Conflict(
+                    f"{author} has saved another revision of case '{case_id}' in the meantime (at another machine?): "
+                    "look at it first, then save with it as the base, or save under another name"
+                )
+
+        return self._save(case_id, author, revision, saved_by or author, check)
 
     def _save(
         self,
@@ -113,23 +137,52 @@ class AnnotationStore:
         check: Callable[[sqlite3.Row | None], None],
     ) -> Annotation:
         """Add a revision if ``check``, which sees the author's last one, raises nothing."""
-        if not author.strip() or len(author) > 120:
-            raise BadInput("an annotation needs the name of its author (at most 120 characters)")
-        if not (math.isfinite(revision.seconds_spent) and revision.seconds_spent >= 0):
-            raise BadInput("seconds_spent is the time since the last save: 0 s or more")
+        check_revision(author, revision)
         case = self.catalogue.get(case_id)
+        sent_before = self._sent_before(self.database.connection, case_id, author, revision)
+        if sent_before is not None:
+            return sent_before
+        check(_current_row(self.database.connection, case_id, author))
         written = None
         if revision.label_map is not None:
             grid = self.catalogue.geometry(case_id)
             written = self._write(case_id, author, read_label_map(revision.label_map, grid, revision.label_names))
-        with self.database.write() as connection:
-            before = _current_row(connection, case_id, author)
-            check(before)
-            parts = _parts(revision, before, written)
-            saved = self._insert(connection, {"case_id": case_id, "author": author, "saved_by": saved_by, **parts})
-            if saved.status in TRAINS:
-                self.split.decide(connection, case.patient)
-        return saved
+        saved = None
+        try:
+            with self.database.write() as connection:  # another request may have come in between: everything once more
+                sent_before = self._sent_before(connection, case_id, author, revision)
+                if sent_before is None:
+                    before = _current_row(connection, case_id, author)
+                    check(before)
+                    values = {"case_id": case_id, "author": author, "saved_by": saved_by}
+                    answers = self._answers(revision, before)
+                    values |= _parts(revision, before, {**(written or {}), "classification": answers})
+                    saved = self._insert(connection, values, revision.submission)
+                    if saved.status in TRAINS:
+                        stratum = self.schemes.stratum(saved.classification)
+                        self.split.decide(connection, case.patient, stratum)
+        finally:
+            if saved is None and written is not None:
+                (self.workspace.root / written["file"]).unlink(missing_ok=True)
+        return saved or sent_before
+
+    def _answers(self, revision: Revision, before: sqlite3.Row | None) -> str | None:
+        """The column of the answers; None leaves it as it was."""
+        earlier = json.loads(before["classification"] or "null") if before is not None else None
+        answers = self.schemes.checked(revision.classification, earlier)
+        return None if answers is None else json.dumps(answers)
+
+    def _sent_before(
+        self, connection: sqlite3.Connection, case_id: str, author: str, revision: Revision
+    ) -> Annotation | None:
+        """What was saved under the name of this submission already."""
+        query = "SELECT a.* FROM submissions s JOIN annotations a ON a.id = s.annotation WHERE s.id = ?"
+        row = connection.execute(query, (revision.submission,)).fetchone()
+        if row is None:
+            return None
+        if (row["case_id"], row["author"], row["status"]) != (case_id, author, revision.status):
+            raise Conflict("this submission was another one before: give each one a name of its own")
+        return self._annotation(row)
 
     def _write(self, case_id: str, author: str, label_map: LabelMap) -> dict[str, Any]:
         stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
@@ -144,7 +197,7 @@ class AnnotationStore:
             "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         }
 
-    def _insert(self, connection: sqlite3.Connection, values: dict[str, Any]) -> Annotation:
+    def _insert(self, connection: sqlite3.Connection, values: dict[str, Any], submission: str | None) -> Annotation:
         cursor = connection.execute(
             f"INSERT INTO annotations ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})",
             tuple(values.values()),
@@ -153,6 +206,8 @@ class AnnotationStore:
             "INSERT OR REPLACE INTO current_annotations VALUES (?, ?, ?, ?)",
             (values["case_id"], values["author"], cursor.lastrowid, values["status"]),
         )
+        if submission is not None:
+            connection.execute("INSERT INTO submissions VALUES (?, ?)", (submission, cursor.lastrowid))
         names = [(name,) for name in json.loads(values["labels"] or "{}")]
         connection.executemany("INSERT OR IGNORE INTO label_names (name) VALUES (?)", names)
         row = connection.execute("SELECT * FROM annotations WHERE id = ?", (cursor.lastrowid,)).fetchone()
@@ -235,10 +290,17 @@ class AnnotationStore:
 
     def for_training(self) -> list[Annotation]:
         """The annotation that speaks for each case with a label map, in the order of case ids."""
+        return self._speaking("file")
+
+    def for_classification(self) -> list[Annotation]:
+        """The annotation that speaks for each case with answers, in the order of case ids."""
+        return self._speaking("classification")
+
+    def _speaking(self, part: str) -> list[Annotation]:
         rows = self.database.rows(
             "SELECT a.* FROM current_annotations c JOIN annotations a ON a.id = c.annotation"
             " JOIN cases k ON k.id = c.case_id"
-            " WHERE c.status IN (?, ?) AND a.file IS NOT NULL AND k.removed = 0 AND k.present = 1"
+            f" WHERE c.status IN (?, ?) AND a.{part} IS NOT NULL AND k.removed = 0 AND k.present = 1"
             " ORDER BY c.case_id, c.status = ? DESC, a.id DESC",
             *TRAINS,
             Status.APPROVED,
@@ -279,6 +341,18 @@ class AnnotationStore:
         )
 
 
+def check_revision(author: str, revision: Revision) -> None:
+    """Whether a revision can be saved at all, whatever the case.
+
+    Raises:
+        BadInput: The author has no name, or the time is not one.
+    """
+    if not author.strip() or len(author) > 120:
+        raise BadInput("an annotation needs the name of its author (at most 120 characters)")
+    if not (math.isfinite(revision.seconds_spent) and revision.seconds_spent >= 0):
+        raise BadInput("seconds_spent is the time since the last save: 0 s or more")
+
+
 def _current_row(connection: sqlite3.Connection, case_id: str, author: str) -> sqlite3.Row | None:
     return connection.execute(
         "SELECT a.* FROM current_annotations c JOIN annotations a ON a.id = c.annotation"
@@ -287,7 +361,7 @@ def _current_row(connection: sqlite3.Connection, case_id: str, author: str) -> s
     ).fetchone()
 
 
-def _parts(revision: Revision, before: sqlite3.Row | None, written: dict[str, Any] | None) -> dict[str, Any]:
+def _parts(revision: Revision, before: sqlite3.Row | None, written: dict[str, Any]) -> dict[str, Any]:
     """The columns of a new revision: what the client sent, else what the author's last revision had."""
 
     def kept(name: str, sent: Any) -> Any:
@@ -296,13 +370,12 @@ def _parts(revision: Revision, before: sqlite3.Row | None, written: dict[str, An
     def as_json(value: Any) -> str | None:
         return None if value is None else json.dumps(value)
 
-    written = written or {}
     return {
         "status": str(revision.status),
         "file": kept("file", written.get("file")),
         "labels": kept("labels", written.get("labels")),
         "sha256": kept("sha256", written.get("sha256")),
-        "classification": kept("classification", as_json(revision.classification)),
+        "classification": kept("classification", written.get("classification")),
         "points": kept("points", as_json(revision.points)),
         "comment": kept("comment", revision.comment) or "",
         "seconds_spent": revision.seconds_spent + (before["seconds_spent"] if before is not None else 0.0),

@@ -19,7 +19,14 @@ from monailabel_app.errors import BadInput, Conflict, NotFound, UnreadableImage
 from monailabel_app.store.changes import Changes, patient_now
 from monailabel_app.store.database import Database
 from monailabel_app.store.geometry import Geometry
-from monailabel_app.store.images import image_suffix, read_geometry, read_image, read_series, write_image
+from monailabel_app.store.images import (
+    TWO_FILE_SUFFIXES,
+    image_suffix,
+    read_geometry,
+    read_image,
+    read_series,
+    write_image,
+)
 from monailabel_app.store.scan import FoundCase, StudiesScan
 from monailabel_app.store.workspace import Workspace, sync_folder
 
@@ -219,6 +226,21 @@ class Catalogue:
             raise NotFound(f"the file of case '{case_id}' is not in {root} any more")
         return path
 
+    def sendable_file(self, case_id: str) -> Path:
+        """The image of a case as one file that says everything: a header with its voxels in another file is converted.
+
+        Raises:
+            NotFound, UnreadableImage: As `image_file`.
+        """
+        path = self.image_file(case_id)
+        if path.suffix.lower() not in TWO_FILE_SUFFIXES:
+            return path
+        newest = max(file.stat().st_mtime_ns for file in path.parent.glob(f"{path.stem}.*"))
+        converted = self.workspace.volumes / f"{_digest(f'{case_id}:{path}:{newest}')}.nii.gz"
+        if not converted.exists():
+            write_image(read_image(path), converted)
+        return converted
+
     def _converted(self, case: Case) -> Path:
         path = self.workspace.volumes / f"{_digest(case.id + case.fingerprint)}.nii.gz"
         if not path.exists():
@@ -291,7 +313,8 @@ class Catalogue:
 def _share_role(connection: sqlite3.Connection, decided: str, patient: str) -> None:
     """Give a patient the role of the same person under the name that was known when the role was decided."""
     connection.execute(
-        "INSERT OR IGNORE INTO split SELECT ?, role, by_hand, decided FROM split WHERE patient = ?", (patient, decided)
+        "INSERT OR IGNORE INTO split SELECT ?, role, by_hand, decided, stratum FROM split WHERE patient = ?",
+        (patient, decided),
     )
 
 

@@ -11,10 +11,9 @@ from pathlib import Path
 
 from monailabel_app.errors import LabelLoopError
 
-SCHEMA_VERSION = 1
 BUSY_SECONDS = 30.0
 
-_SCHEMA = """
+_FIRST = """
 CREATE TABLE cases (
     id TEXT PRIMARY KEY,
     kind TEXT NOT NULL,                 -- file | series | upload
@@ -116,6 +115,91 @@ CREATE TABLE properties (
 );
 """
 
+_SUBMISSIONS = """
+CREATE TABLE submissions (              -- what a client has sent once already is not taken twice
+    id TEXT PRIMARY KEY,
+    annotation INTEGER NOT NULL REFERENCES annotations (id)
+);
+"""
+
+_STRATA = "ALTER TABLE split ADD COLUMN stratum TEXT NOT NULL DEFAULT ''"
+
+_BANK = """
+CREATE TABLE samples (                  -- synthetic images, with what was conditioned on; never cases
+    id TEXT PRIMARY KEY,
+    kind TEXT NOT NULL,                 -- pair | class-image
+    task TEXT NOT NULL,                 -- of the generator
+    generator INTEGER NOT NULL,         -- its version
+    seed INTEGER NOT NULL,
+    state TEXT NOT NULL,                -- candidate | failed | approved | rejected | revoked
+    record TEXT NOT NULL,               -- sources, files, labels, checks
+    created REAL NOT NULL
+);
+CREATE INDEX samples_by_state ON samples (state, kind);
+CREATE TABLE sample_decisions (         -- rows are only added; the newest of a sample is its state
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    sample TEXT NOT NULL REFERENCES samples (id),
+    decision TEXT NOT NULL,
+    reviewer TEXT NOT NULL,
+    reason TEXT NOT NULL DEFAULT '',
+    created REAL NOT NULL
+);
+CREATE INDEX decisions_by_sample ON sample_decisions (sample, id);
+CREATE TABLE blinded_items (            -- real and synthetic images shown without saying which
+    trial TEXT NOT NULL,
+    item TEXT NOT NULL,
+    reviewer TEXT NOT NULL,
+    sample TEXT,                        -- a synthetic one,
+    case_id TEXT,                       -- or a real one
+    said_synthetic INTEGER,             -- NULL until answered
+    created REAL NOT NULL,
+    answered REAL,
+    PRIMARY KEY (trial, item)
+);
+"""
+
+_SELECTION = """
+CREATE TABLE evidence (                 -- what one look at a case by one version gave
+    task TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    case_id TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,          -- of the image that was looked at
+    record TEXT NOT NULL,
+    embedding BLOB,
+    created REAL NOT NULL,
+    PRIMARY KEY (task, version, case_id)
+);
+CREATE TABLE leases (                   -- who works on a case, until when
+    case_id TEXT PRIMARY KEY,
+    annotator TEXT NOT NULL,
+    until REAL NOT NULL
+);
+CREATE TABLE skips (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    case_id TEXT NOT NULL,
+    annotator TEXT NOT NULL,
+    reason TEXT NOT NULL DEFAULT '',
+    created REAL NOT NULL
+);
+CREATE TABLE picks (                    -- the cases that were offered, and by which strategy
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    case_id TEXT NOT NULL,
+    annotator TEXT NOT NULL,
+    strategy TEXT NOT NULL,
+    control INTEGER NOT NULL DEFAULT 0, -- drawn at random to compare with
+    task TEXT NOT NULL,
+    version INTEGER,
+    score REAL,
+    created REAL NOT NULL
+);
+CREATE INDEX picks_by_case ON picks (case_id, id);
+"""
+
+_STEPS = (_FIRST, _SUBMISSIONS, _STRATA, _BANK, _SELECTION)
+"""What makes the index of each format from the one before; steps are added, never changed."""
+
+SCHEMA_VERSION = len(_STEPS)
+
 
 class _Held:
     """Closes a thread's connection as soon as the thread has ended.
@@ -141,19 +225,19 @@ class Database:
         self.path = path
         self._local = threading.local()
         with self.write() as connection:
-            self._create_or_check(connection)
+            self._bring_up_to_date(connection)
 
-    def _create_or_check(self, connection: sqlite3.Connection) -> None:
+    def _bring_up_to_date(self, connection: sqlite3.Connection) -> None:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            for statement in _SCHEMA.split(";\n"):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        elif version != SCHEMA_VERSION:
+        if version > SCHEMA_VERSION:
             raise LabelLoopError(
-                f"{self.path} was written by another version of LabelLoop (index format {version}, this one reads "
+                f"{self.path} was written by a newer LabelLoop (index format {version}, this one reads up to "
                 f"{SCHEMA_VERSION}): use that version, or another --workspace"
             )
+        for step in _STEPS[version:]:
+            for statement in step.split(";\n"):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     @property
     def connection(self) -> sqlite3.Connection:

@@ -90,7 +90,7 @@ class LabelLoopDatastore(Datastore):
         return io.BytesIO(Path(self.get_image_uri(image_id)).read_bytes())
 
     def get_image_uri(self, image_id: str) -> str:
-        return str(self.store.catalogue.image_file(image_id))
+        return str(self.store.catalogue.sendable_file(image_id))
 
     def get_image_info(self, image_id: str) -> dict[str, Any]:
         case = self.store.catalogue.inspect(image_id)

@@ -29,7 +29,8 @@ class FrozenSplit:
 
     Patients are taken in blocks of ``1 / share`` in the order of their first annotation; one of each block, drawn with
     the seed, becomes a validation patient. (Where ``1 / share`` is no whole number, blocks differ in length by one.) So
-    the share holds at any time, and neither the order of files nor a later run changes a decision. When a user names
+    the share holds at any time, and neither the order of files nor a later run changes a decision. Where patients have
+    a class, blocks are counted within each class, so that validation has its share of all classes. When a user names
     validation patients by hand, nobody else is drawn any more.
     """
 
@@ -38,20 +39,25 @@ class FrozenSplit:
         self.share = share
         self.seed = seed
 
-    def decide(self, connection: sqlite3.Connection, patient: str) -> None:
-        """Give a patient a role if there is none yet; part of the transaction that saves the annotation."""
+    def decide(self, connection: sqlite3.Connection, patient: str, stratum: str = "") -> None:
+        """Give a patient a role if there is none yet; part of the transaction that saves the annotation.
+
+        Args:
+            stratum: The patient's class, if there is one.
+        """
         if connection.execute("SELECT 1 FROM split WHERE patient = ?", (patient,)).fetchone():
             return
         by_hand = connection.execute("SELECT COUNT(*) FROM split WHERE by_hand = 1").fetchone()[0]
-        position = connection.execute("SELECT COUNT(*) FROM split WHERE by_hand = 0").fetchone()[0]
-        role = Role.TRAINING if by_hand else self._drawn_role(position)
-        self._insert(connection, patient, role, by_hand=False)
+        query = "SELECT COUNT(*) FROM split WHERE by_hand = 0 AND stratum = ?"
+        position = connection.execute(query, (stratum,)).fetchone()[0]
+        role = Role.TRAINING if by_hand else self._drawn_role(position, stratum)
+        self._insert(connection, patient, role, by_hand=False, stratum=stratum)
 
-    def _drawn_role(self, position: int) -> Role:
+    def _drawn_role(self, position: int, stratum: str) -> Role:
         share = Fraction(self.share).limit_denominator(LARGEST_DENOMINATOR)
         block = math.floor(position * share)
         first, next_first = math.ceil(block / share), math.ceil((block + 1) / share)
-        drawn = first + random.Random(f"{self.seed}-{block}").randrange(next_first - first)
+        drawn = first + random.Random(f"{self.seed}-{block}{stratum and '-'}{stratum}").randrange(next_first - first)
         return Role.VALIDATION if position == drawn else Role.TRAINING
 
     def name_validation_patients(self, patients: Collection[str]) -> None:
@@ -74,8 +80,11 @@ class FrozenSplit:
                     connection.execute("UPDATE split SET by_hand = 1 WHERE patient = ?", (patient,))
 
     @staticmethod
-    def _insert(connection: sqlite3.Connection, patient: str, role: Role, *, by_hand: bool) -> None:
-        connection.execute("INSERT INTO split VALUES (?, ?, ?, ?)", (patient, role, int(by_hand), time.time()))
+    def _insert(connection: sqlite3.Connection, patient: str, role: Role, *, by_hand: bool, stratum: str = "") -> None:
+        connection.execute(
+            "INSERT INTO split (patient, role, by_hand, decided, stratum) VALUES (?, ?, ?, ?, ?)",
+            (patient, role, int(by_hand), time.time(), stratum),
+        )
 
     def roles(self) -> dict[str, Role]:
         """The role of every patient that has one."""

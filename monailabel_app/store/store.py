@@ -8,14 +8,22 @@ from pathlib import Path
 from monailabel_app.errors import BadInput, NotFound
 from monailabel_app.settings import Settings
 from monailabel_app.store.annotations import AnnotationStore
+from monailabel_app.store.bank import Bank
+from monailabel_app.store.blinded import BlindedTrials
 from monailabel_app.store.catalogue import Catalogue
 from monailabel_app.store.database import Database
+from monailabel_app.store.leases import LeaseTable
+from monailabel_app.store.picks import PickTable
+from monailabel_app.store.scheme import Scheme
+from monailabel_app.store.scheme_store import SchemeStore
+from monailabel_app.store.score_table import ScoreTable
 from monailabel_app.store.split import FrozenSplit
+from monailabel_app.store.synthetic_share import SyntheticShare
 from monailabel_app.store.workspace import Workspace
 
 
 class Store:
-    """Cases, annotations and the split, over one index and one workspace folder.
+    """Cases, annotations, the split and the bank of synthetic images, over one index and one workspace folder.
 
     Several processes may open the same store at once (the server and a trainer do).
     """
@@ -28,17 +36,26 @@ class Store:
         validation_share: float = 0.25,
         seed: int = 0,
         follow_links: bool = False,
+        synthetic_share: float = 1.0,
     ) -> None:
         self.workspace = workspace.create()
         self.database = Database(workspace.index)
         self.catalogue = Catalogue(self.database, workspace, studies, follow_links)
         self.split = FrozenSplit(self.database, validation_share, seed)
-        self.annotations = AnnotationStore(self.database, workspace, self.catalogue, self.split)
+        self.schemes = SchemeStore(self.database)
+        self.annotations = AnnotationStore(self.database, workspace, self.catalogue, self.split, self.schemes)
+        self.scores = ScoreTable(self.database)
+        self.leases = LeaseTable(self.database)
+        self.picks = PickTable(self.database)
+        self.bank = Bank(self.database, workspace)
+        self.synthetic_share = SyntheticShare(self.database, synthetic_share)
+        self.blinded = BlindedTrials(self.bank, self.catalogue, self.annotations, self.split)
         self._remember(
             studies=str(self.catalogue.studies),
             validation_share=validation_share,
             seed=seed,
             follow_links=follow_links,
+            synthetic_share=synthetic_share,
         )
 
     def _remember(self, **opening: object) -> None:
@@ -77,16 +94,27 @@ class Store:
             studies.mkdir(parents=True, exist_ok=True)
         elif not studies.is_dir():
             raise BadInput(f"there is no folder {studies}: give the folder that holds your images with --studies")
-        return cls(
+        scheme = Scheme.read(settings.classes) if settings.classes is not None else None
+        store = cls(
             workspace=workspace,
             studies=studies,
             validation_share=settings.validation_share,
             seed=settings.seed,
             follow_links=settings.follow_links,
+            synthetic_share=settings.synthetic_share,
         )
+        store.leases.minutes = settings.lease_minutes
+        if scheme is not None:
+            store.schemes.set(scheme)
+        return store
 
     def unfinished_case_ids(self) -> list[str]:
         """Usable cases that nobody has submitted; those that somebody has begun only when no other is left."""
+        untouched, begun = self.unfinished()
+        return untouched or begun
+
+    def unfinished(self) -> tuple[list[str], list[str]]:
+        """Usable cases that nobody has submitted, in the order of their ids: the untouched, and those with a draft."""
         query = (
             "SELECT k.id, MAX(c.status = 'draft') AS begun FROM cases k"
             " LEFT JOIN current_annotations c ON c.case_id = k.id"
@@ -94,4 +122,4 @@ class Store:
             " GROUP BY k.id HAVING COALESCE(MAX(c.status IN ('final', 'approved')), 0) = 0 ORDER BY k.id"
         )
         rows = self.database.rows(query)
-        return [row["id"] for row in rows if not row["begun"]] or [row["id"] for row in rows]
+        return [row["id"] for row in rows if not row["begun"]], [row["id"] for row in rows if row["begun"]]

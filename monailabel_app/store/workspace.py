@@ -18,6 +18,7 @@ class Workspace:
         volumes: DICOM series as NIfTI, made when first needed; can be deleted at any time.
         versions: Trained models, ``<task>/v0001/``.
         jobs: One folder a training run, with its log.
+        synthetic: Synthetic images, one folder each; never among the cases.
     """
 
     def __init__(self, root: Path) -> None:
@@ -29,6 +30,7 @@ class Workspace:
         self.volumes = self.root / "volumes"
         self.versions = self.root / "versions"
         self.jobs = self.root / "jobs"
+        self.synthetic = self.root / "synthetic"
         self.sessions = self.root / "sessions"
         self.logs = self.root / "logs"
         self.token = self.root / "token"
@@ -39,7 +41,10 @@ class Workspace:
         Raises:
             BadInput: The place cannot be written to.
         """
-        folders = (self.annotations, self.uploads, self.volumes, self.versions, self.jobs, self.sessions, self.logs)
+        folders = (
+            *(self.annotations, self.uploads, self.volumes, self.versions),
+            *(self.jobs, self.synthetic, self.sessions, self.logs),
+        )
         try:
             for folder in folders:
                 folder.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,48 @@ def save(store: Store, status: Status, case_id: str = "a", author: str = "anna",
 
 def trained_on(store: Store) -> list[tuple[str, str]]:
     return [(annotation.case_id, annotation.author) for annotation in store.annotations.for_training()]
+
+
+# --- sent again, or from two machines -------------------------------------------------------------------------------
+
+
+def test_what_is_sent_twice_is_saved_once(store: Store, tmp_path: Path) -> None:
+    label = write_label_map(tmp_path / "label.nrrd", [1])
+    parts = {"label_map": label, "label_names": {"liver": 1}, "seconds_spent": 5.0, "submission": "one"}
+    first = save(store, Status.FINAL, **parts, based_on=0)
+    again = save(store, Status.FINAL, **parts, based_on=0)
+    assert again == first
+    assert [one.id for one in store.annotations.history("a")] == [first.id]
+    assert len(list((store.workspace.annotations / "a").iterdir())) == 1
+
+
+def test_what_is_sent_twice_at_once_is_saved_once(store: Store, tmp_path: Path) -> None:
+    label = write_label_map(tmp_path / "label.nrrd", [1])
+    parts = {"label_map": label, "label_names": {"liver": 1}, "submission": "one", "based_on": 0}
+    with ThreadPoolExecutor(4) as pool:
+        saved = list(pool.map(lambda _: save(store, Status.FINAL, **parts), range(4)))
+    assert {one.id for one in saved} == {one.id for one in store.annotations.history("a")}
+    assert len(list((store.workspace.annotations / "a").iterdir())) == 1
+
+
+def test_a_submission_names_one_save_only(store: Store) -> None:
+    save(store, Status.FINAL, submission="one")
+    for other in ({"case_id": "b"}, {"author": "berta"}):
+        with pytest.raises(Conflict, match="a name of its own"):
+            save(store, Status.FINAL, **other, submission="one")
+    with pytest.raises(Conflict, match="a name of its own"):
+        save(store, Status.DRAFT, submission="one")
+
+
+def test_work_at_two_machines_is_not_laid_over_each_other(store: Store, tmp_path: Path) -> None:
+    label = write_label_map(tmp_path / "label.nrrd", [1])
+    here = save(store, Status.DRAFT, based_on=0)
+    there = save(store, Status.DRAFT, based_on=here.id)
+    with pytest.raises(Conflict, match="in the meantime"):
+        save(store, Status.FINAL, based_on=here.id, label_map=label, label_names={"liver": 1})
+    assert store.annotations.current("a", "anna") == there
+    assert not list(store.workspace.annotations.rglob("*.nii.gz"))
+    assert save(store, Status.FINAL, author="berta", based_on=0)
 
 
 # --- history ---------------------------------------------------------------------------------------------------------

@@ -312,3 +312,16 @@ def test_an_archive_that_cannot_be_made_leaves_nothing(datastore: LabelLoopDatas
         datastore.get_dataset_archive(None)
     assert list(datastore.store.workspace.root.glob("*.zip")) == []
     assert list(datastore.store.workspace.root.glob(".*.zip")) == []
+
+
+def test_an_image_in_two_files_is_handed_out_as_one(tmp_path: Path) -> None:
+    write_volume(tmp_path / "studies" / "two.mhd")
+    assert (tmp_path / "studies" / "two.raw").is_file()
+    store = open_store(tmp_path)
+    store.catalogue.refresh()
+    whole = Path(LabelLoopDatastore(store).get_image_uri("two"))
+    assert whole.name.endswith(".nii.gz") and not whole.is_relative_to(tmp_path / "studies")
+    assert voxels_of(whole) == voxels_of(tmp_path / "studies" / "two.mhd")
+    write_volume(tmp_path / "studies" / "two.mhd", fill=7)  # replaced in place
+    again = Path(LabelLoopDatastore(store).get_image_uri("two"))
+    assert voxels_of(again) == voxels_of(tmp_path / "studies" / "two.mhd")

@@ -20,6 +20,7 @@ from monailabel_app.store.store import Store
 from monailabel_app.store.workspace import Workspace
 from tests.builders import (
     annotate,
+    as_format,
     finish,
     open_store,
     start_python,
@@ -290,10 +291,20 @@ def test_connections_of_ended_threads_are_closed(database: Database, tmp_path: P
 # --- opening ---------------------------------------------------------------------------------------------------------
 
 
-def test_an_index_of_another_version_is_refused(database: Database) -> None:
+def test_an_index_of_a_newer_version_is_refused(database: Database) -> None:
     database.connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
-    with pytest.raises(LabelLoopError, match="another version of LabelLoop"):
+    with pytest.raises(LabelLoopError, match="newer LabelLoop"):
         Database(database.path)
+
+
+def test_an_index_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    store = store_with_volumes(tmp_path, "a")
+    kept = annotate(store, "a")
+    as_format(store.database.connection, 1)
+    again = Store.existing(store.workspace)
+    assert again.annotations.current("a", "anna") == kept
+    sent = Revision(status=Status.FINAL, submission="one")
+    assert again.annotations.save("a", "anna", sent) == again.annotations.save("a", "anna", sent)
 
 
 def test_a_store_that_nobody_began_is_not_opened(tmp_path: Path) -> None:
