@@ -22,7 +22,7 @@ def labelloop(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_help_names_the_commands() -> None:
     said = labelloop("--help").stdout
-    for command in ("serve", "demo", "doctor"):
+    for command in ("serve", "demo", "answers", "augment", "simulate", "doctor"):
         assert command in said
 
 

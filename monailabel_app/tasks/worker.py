@@ -1,0 +1,57 @@
+"""One training run, in a process of its own: ``python -m monailabel_app.tasks.worker WORKSPACE JOB``."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from monailabel_app.errors import LabelLoopError
+from monailabel_app.store.workspace import Workspace
+
+logger = logging.getLogger(__name__)
+
+NICENESS = 10
+"""Training gives way to predictions, which a clinician waits for."""
+
+UNUSED = ("ignite", "mlflow", "torchvision", "transformers", "tensorboard", "pandas", "itk", "cucim")
+"""What MONAI imports if it is there, which takes almost half of a worker's start, and no run uses."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Carry out one job; the exit status is 0 if it ended as it should."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server decides when a run ends
+    # Here, so that `UNUSED` comes first.
+    from monailabel_app.models.registry import Registry
+    from monailabel_app.store.store import Store
+    from monailabel_app.tasks.kinds import record_of, run_of
+    from monailabel_app.training.jobs import JobState, JobTable
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    with suppress(OSError):
+        os.nice(NICENESS)
+    workspace = Workspace(Path(arguments[0]))
+    store = Store.existing(workspace)
+    jobs = JobTable(store.database)
+    job = jobs.get(arguments[1])
+    try:
+        registry = Registry(store.database, workspace.versions, record_of)
+        run_of(job.task)(job, jobs, store, registry).carry_out()
+    except LabelLoopError as error:
+        logger.error("%s", error)
+        jobs.end(job.id, JobState.FAILED, str(error))
+        return 1
+    except Exception:
+        traceback.print_exc()  # the queue reads the reason from the log's last lines
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.modules.update(dict.fromkeys(UNUSED))  # importing a name that is None fails as if it were not installed
+    sys.exit(main(sys.argv[1:]))
