@@ -1,0 +1,187 @@
+"""What the label maps of the training cases have in common: sizes, hosts of lesions, organs that hang together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from monailabel_app.augmentation.mask_regions import Box, box_of, faces_touched, grown, part_sizes, parts_of
+from monailabel_app.errors import BadInput
+from monailabel_app.models.plan import Plan
+from monailabel_app.training.dataset import PreparedCase
+
+LESION_WORDS = ("lesion", "tumour", "tumor", "cancer", "metasta", "nodule", "cyst", "mass")
+
+SMALLEST_PART = 4
+"""Parts of fewer voxels are crumbs of resampling: no lesion, and no broken organ."""
+
+CONTACT = 0.05
+"""Organs of which one has this share of its surface at the other are moved together."""
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """One connected lesion of a training case.
+
+    Attributes:
+        channel: Its label's channel.
+        box: Where it lies.
+        shape: Within `box`, its voxels.
+        cut: Whether the image's border cuts it.
+        host: The organ that it lies in (see `host_of`).
+    """
+
+    case_id: str
+    channel: int
+    box: Box
+    shape: np.ndarray
+    cut: bool
+    host: int
+
+    @property
+    def voxels(self) -> int:
+        return int(self.shape.sum())
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """What to hold new masks to.
+
+    Attributes:
+        hosts: For each lesion label, the organs that its lesions lie in; labels that lie in none are left out.
+        lesion_channels: All lesion labels.
+        groups: Organs that are moved together, with the labels of their lesions.
+        volumes: Fewest and most voxels of each label in a case that has it.
+        lesion_volumes: Fewest and most voxels of a single lesion, by label.
+        lesions: All lesions of the training cases.
+    """
+
+    hosts: dict[int, frozenset[int]]
+    lesion_channels: frozenset[int]
+    groups: tuple[frozenset[int], ...]
+    volumes: dict[int, tuple[int, int]]
+    lesion_volumes: dict[int, tuple[int, int]]
+    lesions: tuple[Lesion, ...]
+
+    @classmethod
+    def of(cls, plan: Plan, cases: Sequence[PreparedCase], lesions: Sequence[str] | None = None) -> Anatomy:
+        """Look at the label maps.
+
+        Args:
+            plan: Names the labels.
+            cases: Training cases.
+            lesions: Names of lesion labels; by default those that hold a word such as ``tumour``.
+
+        Raises:
+            BadInput: A lesion label is not among the plan's.
+        """
+        targets = {case.id: case.target.numpy() for case in cases}
+        channels = _lesion_channels(plan, lesions)
+        found = tuple(one for name, target in targets.items() for one in _lesions(name, target, channels))
+        counts = np.array([np.bincount(target.ravel(), minlength=plan.channels) for target in targets.values()])
+        hosts = _hosts(found)
+        return cls(
+            hosts=hosts,
+            lesion_channels=frozenset(channels),
+            groups=_groups(plan, list(targets.values()), hosts, channels),
+            volumes={c: _range(counts[:, c]) for c in range(1, plan.channels) if counts[:, c].any()},
+            lesion_volumes={c: _range(np.array([one.voxels for one in found if one.channel == c])) for c in hosts},
+            lesions=found,
+        )
+
+    def organ(self, target: np.ndarray, *hosts: int) -> np.ndarray:
+        """An organ, or several, with the lesions in them: ``D x H x W`` bool."""
+        organ = np.isin(target, hosts)
+        for channel in self.lesion_channels:
+            for lesion, box in parts_of(target == channel):
+                if host_of(target[box], lesion, self.lesion_channels) in hosts:
+                    organ[box] |= lesion
+        return organ
+
+
+def _lesion_channels(plan: Plan, names: Sequence[str] | None) -> list[int]:
+    if names is None:
+        names = [label for label in plan.labels if re.search("|".join(LESION_WORDS), label.lower())]
+    unknown = sorted(set(names) - set(plan.labels))
+    if unknown:
+        raise BadInput(f"There is no label {', '.join(unknown)}; the labels are {', '.join(plan.labels)}.")
+    return [plan.labels.index(name) + 1 for name in names]
+
+
+def host_of(target: np.ndarray, lesion: np.ndarray, lesion_channels: Collection[int]) -> int:
+    """The label that surrounds a lesion most, other lesions left out; 0 where that is the background, or nothing.
+
+    Args:
+        target: ``D x H x W``, with a voxel more than the lesion on each side, as far as the image goes.
+        lesion: Its voxels, bool.
+        lesion_channels: The lesion labels.
+    """
+    around = np.bincount(target[grown(lesion) & ~lesion], minlength=256)
+    around[list(lesion_channels)] = 0
+    return int(around.argmax())
+
+
+def _lesions(case_id: str, target: np.ndarray, channels: Sequence[int]) -> list[Lesion]:
+    found = []
+    for channel in channels:
+        for part, around in parts_of(target == channel):
+            if part.sum() >= SMALLEST_PART:
+                mask = np.zeros(target.shape, bool)
+                mask[around] = part
+                box = box_of(mask)
+                host = host_of(target[around], part, channels)
+                found.append(Lesion(case_id, channel, box, mask[box], bool(faces_touched(mask)), host))
+    return found
+
+
+def _hosts(lesions: Sequence[Lesion]) -> dict[int, frozenset[int]]:
+    hosts: dict[int, set[int]] = {}
+    for lesion in lesions:
+        if lesion.host:
+            hosts.setdefault(lesion.channel, set()).add(lesion.host)
+    return {channel: frozenset(found) for channel, found in sorted(hosts.items())}
+
+
+def _groups(
+    plan: Plan, targets: Sequence[np.ndarray], hosts: dict[int, frozenset[int]], lesions: Sequence[int]
+) -> tuple[frozenset[int], ...]:
+    organs = [channel for channel in range(1, plan.channels) if channel not in lesions]
+    groups = [{organ} for organ in organs]
+    for one, other in combinations(organs, 2):
+        if any(_contact(target, one, other) > CONTACT for target in targets):
+            joined = [group for group in groups if group & {one, other}]
+            groups = [group for group in groups if group not in joined] + [set().union(*joined)]
+    for lesion, organs_of_it in hosts.items():
+        for group in groups:
+            if group & organs_of_it:
+                group.add(lesion)
+    return tuple(frozenset(group) for group in groups)
+
+
+def _contact(target: np.ndarray, one: int, other: int) -> float:
+    """Share of the smaller surface that lies at the other organ."""
+    box = box_of((target == one) | (target == other), 1)
+    if box is None:
+        return 0.0
+    part = target[box]
+    first, second = part == one, part == other
+    if not (first.any() and second.any()):
+        return 0.0
+    near_first, near_second = grown(first), grown(second)
+    rims = [np.sum(near & ~mask) for near, mask in ((near_first, first), (near_second, second))]
+    touching = min(np.sum(near_first & second), np.sum(near_second & first))
+    return float(touching / max(1, min(rims)))
+
+
+def _range(counts: np.ndarray) -> tuple[int, int]:
+    present = counts[counts > 0]
+    return int(present.min()), int(present.max())
+
+
+def organ_parts(mask: np.ndarray) -> int:
+    """Connected parts of an organ, crumbs left out."""
+    return int(np.sum(part_sizes(mask) >= SMALLEST_PART))

@@ -1,0 +1,222 @@
+"""New label maps from those of the training cases: the masks that synthetic images are made for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from monailabel_app.augmentation.body import body_of
+from monailabel_app.augmentation.mask_anatomy import Anatomy
+from monailabel_app.augmentation.mask_edits import Edit, insert, move, reshape
+from monailabel_app.augmentation.mask_guards import Before, broken
+from monailabel_app.augmentation.mask_views import View, fitted, random_view, tidied
+from monailabel_app.augmentation.mask_warps import CROP, blended, draw_warp, warped
+from monailabel_app.augmentation.mask_ways import WEIGHTS, MaskDraw, MaskSource, Place, Way
+from monailabel_app.errors import BadInput
+from monailabel_app.models.plan import Plan
+from monailabel_app.training.dataset import PreparedCase
+
+Item = TypeVar("Item")
+
+ATTEMPTS = 24
+"""New masks drawn until one breaks no guard; each attempt bends a little less."""
+
+CALMER = 0.88
+"""Strength of the variations of each attempt, relative to the one before."""
+
+BENT_AFTER = 0.6
+"""A recombined map is bent as well, less than one that is bent only."""
+
+
+class MaskMaker:
+    """Draws new masks. A draw breaks no guard: see `monailabel_app.augmentation.mask_guards`.
+
+    Args:
+        plan: Names the labels; the grid's spacing.
+        cases: Training cases on the plan's grid. Those that were not annotated for all labels give no masks, since
+            what is unmarked in them would be called background.
+        random: The source of chance where `draw` is given none.
+        lesions: Names of lesion labels; by default those that hold a word such as ``tumour``.
+        weights: How often each way is taken, among those that suit the material; if none of these suits, maps are bent.
+
+    Raises:
+        BadInput: No case is annotated for all labels, or a lesion label is unknown.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        cases: Sequence[PreparedCase],
+        random: np.random.Generator,
+        lesions: Sequence[str] | None = None,
+        weights: Mapping[Way, float] = WEIGHTS,
+    ) -> None:
+        self.plan = plan
+        self.cases = [case for case in cases if not case.missing.any() and case.places]
+        if not self.cases:
+            raise BadInput("New masks are made from cases that are annotated for all labels, and there is none.")
+        self.anatomy = Anatomy.of(plan, self.cases, lesions)
+        self._random = random
+        self._weights = weights
+        self._bodies: dict[str, np.ndarray] = {}
+        self._lesions = [lesion for lesion in self.anatomy.lesions if lesion.host and not lesion.cut]
+
+    @property
+    def ways(self) -> tuple[Way, ...]:
+        """The ways that suit the material."""
+        several = len(self.cases) > 1
+        suits = {
+            Way.WARP: True,
+            Way.RECOMBINE: several,
+            Way.RESHAPE: several,
+            Way.INSERT: self._lesions,
+            Way.MOVE: self._lesions,
+        }
+        return tuple(way for way in Way if suits[way])
+
+    def draw(self, size: Sequence[int], random: np.random.Generator | None = None, way: Way | None = None) -> MaskDraw:
+        """A new mask.
+
+        Args:
+            size: Voxels of the grid. A smaller case is padded around it; of a larger one, a part is taken.
+            random: The source of chance, if not the maker's own: the same gives the same mask.
+            way: One of `ways`; by default one is drawn.
+
+        Raises:
+            BadInput: No mask could be made that breaks no guard.
+        """
+        random = random or self._random
+        makers: dict[Way, Callable[[Sequence[int], np.random.Generator, float], MaskDraw | None]] = {
+            Way.WARP: self._warp,
+            Way.RECOMBINE: self._recombine,
+            Way.RESHAPE: self._reshape,
+            Way.INSERT: self._insert,
+            Way.MOVE: self._move,
+        }
+        # The way is drawn once: drawn anew after each failure, ways that often fail would be rare.
+        chosen = way or self._drawn_way(random)
+        wanted = (other for other in self.ways if self._weights.get(other, 0.0) > 0)
+        for tried in dict.fromkeys((chosen, *wanted, Way.WARP)):
+            for attempt in range(ATTEMPTS):
+                draw = makers[tried](tuple(size), random, CALMER**attempt)
+                if draw is not None:
+                    return draw
+        raise BadInput("No new mask could be made from these cases: their label maps are too unlike each other.")
+
+    def _drawn_way(self, random: np.random.Generator) -> Way:
+        weights = np.array([self._weights.get(way, 0.0) for way in self.ways])
+        if not weights.any():
+            return Way.WARP
+        return self.ways[int(random.choice(len(weights), p=weights / weights.sum()))]
+
+    # --- ways --------------------------------------------------------------------------------------------------------
+
+    def _warp(self, size: tuple[int, ...], random: np.random.Generator, strength: float) -> MaskDraw | None:
+        case = _pick(self.cases, random)
+        view = random_view(case, size, random, CROP)
+        old = view.of(case.target.numpy())
+        deformation = draw_warp(self.plan, old.shape, random, strength)
+        new = tidied(warped(old, deformation), self.anatomy)
+        body = warped(view.of(self._body(case)).astype(np.uint8), deformation) > 0
+        if broken(new, Before(old, body, cut_out=view.cut_out), self.anatomy):
+            return None
+        sources = (MaskSource(case.id, "mask"),)
+        return _whole(new, size, sources, Way.WARP, f"The label map of {case.id}, turned, scaled and bent.")
+
+    def _recombine(self, size: tuple[int, ...], random: np.random.Generator, strength: float) -> MaskDraw | None:
+        base, other = (self.cases[i] for i in random.choice(len(self.cases), 2, replace=False))
+        group = _pick(self.anatomy.groups, random)
+        share = float(random.uniform(0.3, 0.7) if self._is_all(group) else random.uniform(0.4, 1.0))
+        old = base.target.numpy()
+        new = blended(old, other.target.numpy(), group, self.anatomy, share, self.plan.spacing)
+        if new is None:
+            return None
+        deformation = draw_warp(self.plan, old.shape, random, BENT_AFTER * strength)
+        new = tidied(warped(new, deformation), self.anatomy)
+        body = warped(self._body(base).astype(np.uint8), deformation) > 0
+        if broken(new, Before(old, body, other=other.target.numpy()), self.anatomy):
+            return None
+        names = ", ".join(self.plan.labels[channel - 1] for channel in sorted(group))
+        how = (
+            f"The label map of {base.id}, with the shape of {names} drawn {share:.0%} of the way to that of {other.id}."
+        )
+        part = random_view(base, size, random).of(new)
+        sources = (MaskSource(base.id, "mask"), MaskSource(other.id, "mask"))
+        return _whole(part, size, sources, Way.RECOMBINE, how)
+
+    def _reshape(self, size: tuple[int, ...], random: np.random.Generator, strength: float) -> MaskDraw | None:
+        base, other = (self.cases[i] for i in random.choice(len(self.cases), 2, replace=False))
+        group = _pick(self.anatomy.groups, random)
+        old, there = base.target.numpy(), other.target.numpy()
+        bent = warped(there, draw_warp(self.plan, there.shape, random, strength))
+        share = float(random.uniform(0.4, 1.0))
+        edit = reshape(old, bent, group, self.anatomy, share, self.plan.spacing)
+        names = ", ".join(self.plan.labels[channel - 1] for channel in sorted(group))
+        how = f"The image of {base.id}, the shape of {names} drawn {share:.0%} of the way to a bent one of {other.id}."
+        return self._edited(edit, base, MaskSource(other.id, "mask"), size, Way.RESHAPE, how, other=bent)
+
+    def _insert(self, size: tuple[int, ...], random: np.random.Generator, strength: float) -> MaskDraw | None:
+        lesion = _pick(self._lesions, random)
+        case = _pick(self.cases, random)
+        edit = insert(case.target.numpy(), lesion, self.anatomy, self.plan, random)
+        how = f"The image of {case.id}, with a lesion put in whose shape is a varied one of {lesion.case_id}."
+        return self._edited(edit, case, MaskSource(lesion.case_id, "lesion"), size, Way.INSERT, how)
+
+    def _move(self, size: tuple[int, ...], random: np.random.Generator, strength: float) -> MaskDraw | None:
+        lesion = _pick(self._lesions, random)
+        case = next(case for case in self.cases if case.id == lesion.case_id)
+        edit = move(case.target.numpy(), lesion, self.anatomy, self.plan, random)
+        how = f"The image of {case.id}, with a lesion moved."
+        return self._edited(edit, case, MaskSource(lesion.case_id, "lesion"), size, Way.MOVE, how)
+
+    # --- putting together --------------------------------------------------------------------------------------------
+
+    def _edited(
+        self,
+        edit: Edit | None,
+        case: PreparedCase,
+        source: MaskSource,
+        size: tuple[int, ...],
+        way: Way,
+        how: str,
+        other: np.ndarray | None = None,
+    ) -> MaskDraw | None:
+        if edit is None:
+            return None
+        if broken(edit.target, Before(case.target.numpy(), self._body(case), other=other), self.anatomy):
+            return None
+        view = View.around(edit.hole, size)
+        if view is None:  # both places do not fit into one patch
+            return None
+        background = view.case(case, size)
+        target, inside = fitted(view.of(edit.target), size, 0)
+        hole, _ = fitted(view.of(edit.hole), size, False)
+        sources = (MaskSource(case.id, "background"), source)
+        place = Place(case, view.box, torch.from_numpy(edit.target))
+        return MaskDraw(torch.from_numpy(target), torch.from_numpy(hole), background, sources, how, inside, way, place)
+
+    def _body(self, case: PreparedCase) -> np.ndarray:
+        if case.id not in self._bodies:
+            self._bodies[case.id] = body_of(case, self.plan)
+        return self._bodies[case.id]
+
+    def _is_all(self, group: frozenset[int]) -> bool:
+        return len(group) == len(self.plan.labels)
+
+
+def _whole(
+    target: np.ndarray, size: tuple[int, ...], sources: tuple[MaskSource, ...], way: Way, how: str
+) -> MaskDraw | None:
+    """A mask for an image that is made as a whole; None if no label is in it."""
+    grid, inside = fitted(target, size, 0)
+    if not grid.any():
+        return None
+    hole = torch.ones(size, dtype=torch.bool)
+    return MaskDraw(torch.from_numpy(grid), hole, None, sources, how, inside, way)
+
+
+def _pick(items: Sequence[Item], random: np.random.Generator) -> Item:
+    return items[int(random.integers(len(items)))]

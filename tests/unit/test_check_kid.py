@@ -1,0 +1,66 @@
+"""The kernel distance: by hand, between equal and shifted distributions, and on images."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from monailabel_app.augmentation.checks.features import SegmenterFeatures
+from monailabel_app.augmentation.checks.kid import kid, kid_check, measure
+from monailabel_app.models.networks import build_network
+from tests.pair_material import grey, phantoms
+
+
+def test_the_distance_is_that_computed_by_hand() -> None:
+    real, made = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([[1.0, 1.0], [2.0, 0.0]])
+    # k(x, y) = (x.y / 2 + 1)^3. Real pair: 1. Made pair: (2/2 + 1)^3 = 8.
+    # Across: (1/2 + 1)^3 = 3.375, (2/2 + 1)^3 = 8, 3.375, (0 + 1)^3 = 1: mean 3.9375.
+    assert kid(real, made) == pytest.approx(1 + 8 - 2 * 3.9375)
+
+
+def test_equal_distributions_score_about_nothing_and_shifted_ones_clearly_more() -> None:
+    random = np.random.default_rng(0)
+    equal, shifted = [], []
+    for _ in range(20):
+        real = random.normal(size=(30, 64))
+        equal.append(measure(real, random.normal(size=(30, 64))).value)
+        shifted.append(measure(real, random.normal(size=(30, 64)) + 0.5).value)
+    assert abs(np.mean(equal)) < 0.02, "unbiased"
+    assert min(shifted) > 3 * max(np.abs(equal))
+
+
+def test_few_samples_are_not_measured() -> None:
+    check = kid_check(np.zeros((3, 4)), np.zeros((9, 4)), None, "x")
+    assert check.passed
+    assert check.value is None
+
+
+def test_a_generator_that_paints_masks_flat_does_not_pass() -> None:
+    random = np.random.default_rng(0)
+    real, good, flat = (random.normal(size=(12, 16)) + shift for shift in (0, 0.3, 2))
+    assert kid_check(real, good, flat, "x").passed
+    assert not kid_check(real, flat + 0.5, flat, "x").passed
+
+
+def test_blurred_and_noisy_images_lie_farther_from_real_ones_than_other_patients() -> None:
+    plan, cases = phantoms(12)
+    features = SegmenterFeatures(plan)
+    known = features.of([grey(case) for case in cases[:6]])
+    others = [grey(case) for case in cases[6:]]
+    noise = np.random.default_rng(0).normal(size=others[0].shape)
+    fair = measure(known, features.of(others)).value
+    assert measure(known, features.of([ndimage.gaussian_filter(image, 1) for image in others])).value > 3 * abs(fair)
+    assert measure(known, features.of([image + 0.4 * noise for image in others])).value > 3 * abs(fair)
+    assert "untrained" in features.name
+
+
+def test_features_are_the_same_each_time_and_those_of_the_network_given() -> None:
+    plan, cases = phantoms(12)
+    images = [grey(case) for case in cases[:2]]
+    first, again = SegmenterFeatures(plan).of(images), SegmenterFeatures(plan).of(images)
+    np.testing.assert_array_equal(first, again)
+    assert first.shape == (2, 2 * sum(plan.network.filters))
+    assert not np.allclose(SegmenterFeatures(plan, build_network(plan)).of(images), first)
+    residual = plan.with_overrides({"network": {"kind": "segresnet", "deep_supervision": False}})
+    assert SegmenterFeatures(residual).of(images).shape[0] == 2

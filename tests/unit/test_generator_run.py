@@ -1,0 +1,257 @@
+"""A run of a generator, from annotations in a store to a version in the registry and candidates in the bank."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from monailabel_app.augmentation import material as material_module
+from monailabel_app.augmentation.class_run import generated_attribute
+from monailabel_app.augmentation.names import CLASSES, ENHANCEMENT, PAIRS, SYNTHESIS
+from monailabel_app.augmentation.pairs import STYLES
+from monailabel_app.classification.groups import TASK as CLASSIFICATION
+from monailabel_app.errors import BadInput, Conflict, LabelLoopError
+from monailabel_app.models.registry import Registry
+from monailabel_app.store.annotations import Revision, Status
+from monailabel_app.store.bank import SampleKind
+from monailabel_app.store.scheme import Scheme
+from monailabel_app.store.split import Role
+from monailabel_app.store.store import Store
+from monailabel_app.tasks.kinds import loader_of, record_of, run_of
+from monailabel_app.training.jobs import Job, JobState, JobTable, TrainingRequest, preview_file
+from monailabel_app.training.material import Material, gather
+from tests.builders import open_store
+from tests.unit.generators import prepared_case
+
+SHAPE = (16, 16, 16)
+TINY: dict[str, Any] = {"channels": [4, 8, 8], "z_dim": 4, "discriminator": {"scales": 1, "channels": 4}}
+NAMES = {"organ": 1, "lesion": 2}
+
+
+def phantom_store(folder: Path, cases: int, **answers: Any) -> Store:
+    """A store of volumes with two balls in each, all annotated, each of its own patient."""
+    (folder / "studies").mkdir(parents=True)
+    labels = []
+    for number in range(cases):
+        case = prepared_case(3, number, SHAPE)
+        image = sitk.GetImageFromArray((case.image[0].float().numpy() * 100 + 500).round().astype(np.int16))
+        sitk.WriteImage(image, str(folder / "studies" / f"case-{number}.nii.gz"))
+        label = folder / f"label-{number}.nii.gz"
+        sitk.WriteImage(sitk.GetImageFromArray(case.target.numpy()), str(label))
+        labels.append(label)
+    store = open_store(folder)
+    for number, label in enumerate(labels):
+        revision = Revision(status=Status.FINAL, label_map=label, label_names=NAMES)
+        store.annotations.save(f"case-{number}", "anna", revision)
+    return store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return phantom_store(tmp_path, 5)
+
+
+def registry_of(store: Store) -> Registry:
+    return Registry(store.database, store.workspace.versions, record_of)
+
+
+def carry_out(
+    store: Store, task: str = PAIRS, on_job: Callable[[JobTable, Job], None] | None = None, **wishes: Any
+) -> Job:
+    """Queue a run and do it here."""
+    request = {"task": task, "epochs": 2, "steps_per_epoch": 2, "plan": TINY, "candidates": 2, "device": "cpu"}
+    jobs = JobTable(store.database)
+    job = jobs.add(TrainingRequest.model_validate({**request, **wishes}))
+    assert jobs.claim(job.id)
+    if on_job is not None:
+        on_job(jobs, job)
+    run_of(task)(job, jobs, store, registry_of(store)).carry_out()
+    return jobs.get(job.id)
+
+
+def roles_of(store: Store) -> dict[str, Role]:
+    return {case.id: store.split.roles()[case.patient] for case in store.catalogue.cases()}
+
+
+def test_a_run_makes_a_version_from_training_patients_and_fills_the_bank(store: Store) -> None:
+    job = carry_out(store, seed=7, candidates=4)
+    assert job.state is JobState.DONE, job.detail
+    registry = registry_of(store)
+    record = registry.get(PAIRS, job.version)
+    training = {case for case, role in roles_of(store).items() if role is Role.TRAINING}
+    assert len(training) < 5
+    assert {use.case_id for use in record.annotations} == training
+    assert {use.role for use in record.annotations} == {Role.TRAINING}
+    assert (record.seed, record.start, record.candidates, len(record.curve)) == (7, "scratch", 4, 2)
+    assert {check.name for check in record.checks} == {"diversity", "kid", "memorisation"}
+    assert job.progress.curve == record.curve
+    weights = registry.weights(PAIRS, record.number)
+    assert {name.split(".")[0] for name in weights} == {"generator", "average", "discriminator", STYLES}
+    assert len(weights[STYLES]) == len(training)
+    assert registry.published_number(PAIRS) == record.number
+    samples = store.bank.list(kind=SampleKind.PAIR)
+    assert [sample.seed for sample in samples] == [1, 2, 3, 4]
+    assert {sample.generator for sample in samples} == {record.number}
+    assert {source.case for sample in samples for source in sample.sources} <= training
+    assert record.passed == sum(sample.passed for sample in samples)
+    assert "wait for review" in job.detail
+    picture = preview_file(store.workspace.jobs, job.id)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert [file.name for file in picture.parent.iterdir()] == ["preview.png"]
+
+
+def test_a_leaked_validation_patient_is_found_before_anything_is_trained(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def leaking(store: Store, request: TrainingRequest) -> Material:
+        found = gather(store, request)
+        return Material(**{**vars(found), "train": [*found.train, *found.validation]})
+
+    monkeypatch.setattr(material_module, "gather", leaking)
+    leaked = next(case for case, role in roles_of(store).items() if role is Role.VALIDATION)
+    with pytest.raises(LabelLoopError, match=f"'{leaked}' is of a validation patient.*nothing was trained"):
+        carry_out(store)
+    assert registry_of(store).list(PAIRS) == []
+    assert store.bank.count() == 0
+
+
+def test_a_run_goes_on_from_the_published_version_and_never_learns_from_what_that_made(store: Store) -> None:
+    before = [case.id for case in store.catalogue.cases()]
+    first = carry_out(store)
+    registry = registry_of(store)
+    registry.publish(PAIRS, first.version, "test", "")
+    second = carry_out(store, plan={}, learning_rate=1e-9, epochs=1)
+    record = registry.get(PAIRS, second.version)
+    assert record.start == f"v{first.version}"
+    assert record.plan == registry.get(PAIRS, first.version).plan
+    old, new = (registry.weights(PAIRS, job.version) for job in (first, second))
+    for name in old:
+        if name.startswith("generator."):
+            assert np.allclose(old[name], new[name], atol=1e-5), name
+    assert record.decision.compared_with == first.version
+    assert [case.id for case in store.catalogue.cases()] == before
+    assert {use.case_id for use in record.annotations} <= set(before) and not record.synthetic
+    with pytest.raises(BadInput, match="cannot be gone on from.*from scratch"):
+        carry_out(store, plan={"channels": [4, 8, 12]})
+
+
+def test_versions_are_compared_however_few_of_their_samples_are_made_as_a_whole(tmp_path: Path) -> None:
+    store = phantom_store(tmp_path, 8)
+    first, second = (carry_out(store, candidates=1) for _ in range(2))
+    records = [registry_of(store).get(PAIRS, job.version) for job in (first, second)]
+    for record in records:
+        (distance,) = (check.value for check in record.checks if check.name == "kid")
+        assert distance is not None and record.candidates == 1
+    assert "against" in records[1].decision.reason and records[1].decision.compared_with == first.version
+
+
+def test_what_could_not_be_measured_is_kept_and_says_so(tmp_path: Path) -> None:
+    store = phantom_store(tmp_path, 3)
+    first, second = (carry_out(store, candidates=1) for _ in range(2))
+    registry = registry_of(store)
+    decision = registry.get(PAIRS, second.version).decision
+    assert not decision.publish and decision.reason.startswith("kept, not published")
+    assert registry.published_number(PAIRS) == first.version
+
+
+def test_a_stop_after_an_epoch_keeps_a_version(store: Store) -> None:
+    def stop(jobs: JobTable, job: Job) -> None:
+        jobs.request_stop(job.id)
+
+    job = carry_out(store, on_job=stop, steps_per_epoch=1)
+    assert job.state is JobState.STOPPED
+    record = registry_of(store).get(PAIRS, job.version)
+    assert record.stopped and len(record.curve) == 1
+
+
+def test_a_stop_before_that_leaves_nothing(store: Store) -> None:
+    job = carry_out(store, on_job=lambda jobs, job: jobs.request_stop(job.id), steps_per_epoch=50)
+    assert (job.state, job.version) == (JobState.STOPPED, None)
+    assert "before it had learned anything" in job.detail
+    assert registry_of(store).list(PAIRS) == [] and store.bank.count() == 0
+
+
+def test_synthesis_adds_more_candidates_with_seeds_of_their_own(store: Store) -> None:
+    with pytest.raises(Conflict, match="train the task 'augmentation' first"):
+        carry_out(store, SYNTHESIS, plan={})
+    first = carry_out(store)
+    registry_of(store).publish(PAIRS, first.version, "test", "")
+    before = store.bank.count()
+    job = carry_out(store, SYNTHESIS, plan={}, candidates=3)
+    assert job.state is JobState.DONE, job.detail
+    assert job.version is None and len(registry_of(store).list(PAIRS)) == 1
+    samples = store.bank.list()
+    assert len(samples) == before + 3
+    assert len({sample.seed for sample in samples}) == len(samples)
+    with pytest.raises(BadInput, match="there is no generator 'segmentation'"):
+        carry_out(store, SYNTHESIS, plan={"generator": "segmentation"})
+
+
+def test_enhancement_makes_a_version_that_cleans_images(store: Store) -> None:
+    plan = {**TINY, "learning_rate": 5e-3, "discriminator_rate": 5e-3}
+    job = carry_out(store, ENHANCEMENT, plan=plan, epochs=3, steps_per_epoch=10)
+    registry = registry_of(store)
+    record = registry.get(ENHANCEMENT, job.version)
+    assert [check.name for check in record.checks] == ["noise"]
+    assert record.headline is not None and record.headline > 0
+    assert registry.published_number(ENHANCEMENT) == job.version
+    assert store.bank.count() == 0
+    loaded = loader_of(ENHANCEMENT)(registry, ENHANCEMENT, job.version, "cpu")
+    image = sitk.ReadImage(str(store.catalogue.image_file("case-0")))
+    assert loaded.predictor.predict(image).GetSize() == image.GetSize()
+
+
+SCHEME = {"attributes": [{"name": "side", "classes": ["left", "right"]}]}
+
+
+def test_images_of_classes_go_into_the_bank_with_their_class(tmp_path: Path) -> None:
+    store = phantom_store(tmp_path, 6)
+    store.schemes.set(Scheme.of(SCHEME))
+    for number in range(6):
+        answers = {"side": ["left", "right"][number % 2]}
+        store.annotations.save(f"case-{number}", "anna", Revision(status=Status.FINAL, classification=answers))
+    job = carry_out(store, CLASSES, plan={**TINY, "size": [16, 16, 16], "z_dim": 8, "batch_size": 2}, candidates=4)
+    assert job.state is JobState.DONE, job.detail
+    record = registry_of(store).get(CLASSES, job.version)
+    assert record.plan.classes == ("left", "right")
+    assert {use.role for use in record.annotations} == {Role.TRAINING}
+    samples = store.bank.list(kind=SampleKind.CLASS_IMAGE)
+    if registry_of(store).published_number(CLASSES) is not None:
+        assert [sample.answer for sample in samples] == [{"side": "left"}, {"side": "right"}] * 2
+
+
+def test_images_of_classes_are_compared_in_the_published_classifier(tmp_path: Path) -> None:
+    store = phantom_store(tmp_path, 8)
+    store.schemes.set(Scheme.of(SCHEME))
+    for number in range(8):
+        answers = {"side": ["left", "right"][number % 2]}
+        store.annotations.save(f"case-{number}", "anna", Revision(status=Status.FINAL, classification=answers))
+    small = {"size": [16, 16, 16], "network": {"width": 8, "strides": [[1, 1, 1], [2, 2, 2]]}}
+    classifier = carry_out(store, CLASSIFICATION, plan=small)
+    assert registry_of(store).published_number(CLASSIFICATION) == classifier.version, classifier.detail
+    job = carry_out(store, CLASSES, plan={**TINY, "z_dim": 8, "batch_size": 2}, candidates=4)
+    record = registry_of(store).get(CLASSES, job.version)
+    assert record.plan.classification == registry_of(store).published(CLASSIFICATION).plan
+    kernel_distance = next(check for check in record.checks if check.name == "kid")
+    assert kernel_distance.value is not None and "the published classifier" in kernel_distance.reason
+
+
+@pytest.mark.parametrize("scheme", [None, {"attributes": [{"name": "seen", "kind": "multi", "classes": ["a", "b"]}]}])
+def test_without_a_single_answer_about_the_case_no_class_can_be_made(store: Store, scheme: Any) -> None:
+    if scheme is not None:
+        store.schemes.set(Scheme.of(scheme))
+    assert generated_attribute(store.schemes.scheme) is None
+    with pytest.raises(Conflict, match="single answer"):
+        carry_out(store, CLASSES)
+
+
+def test_too_few_cases_are_refused_in_words(tmp_path: Path) -> None:
+    with pytest.raises(Conflict, match="no annotated case"):
+        carry_out(open_store(tmp_path / "empty"))
+    with pytest.raises((BadInput, Conflict), match="at least 2 training cases|no annotated training case"):
+        carry_out(phantom_store(tmp_path / "one", 1))

@@ -1,0 +1,159 @@
+"""Exported synthetic images: DICOM that says at every place that it is synthetic, read back by others' readers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pydicom_seg
+import pytest
+import SimpleITK as sitk
+from typer.testing import CliRunner
+
+from monailabel_app.augmentation.burned_word import burn_in, word_bitmap
+from monailabel_app.augmentation.dicom_export import SYNTHETIC_DATA, write_dicom
+from monailabel_app.cli import app as command_line
+from monailabel_app.store.images import read_series
+from monailabel_app.store.samples import SampleDecision
+from monailabel_app.store.store import Store
+from tests.builders import store_with_volumes
+from tests.synthetic_samples import COPY, add_class_image, add_pair
+
+SIZE = (40, 44, 10)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return store_with_volumes(tmp_path, "case-1")
+
+
+def test_every_file_carries_the_standards_attributes_of_synthetic_images(store: Store, tmp_path: Path) -> None:
+    sample = store.bank.decide(add_pair(store, "case-1", size=SIZE).id, SampleDecision.APPROVE, "rita")
+    files = write_dicom(sample, tmp_path / "out")
+    assert len(files) == 11 and files[-1].name == "segmentation.dcm"
+    datasets = [pydicom.dcmread(file) for file in files]
+    for dataset in datasets:
+        assert (dataset[SYNTHETIC_DATA].value, dataset[SYNTHETIC_DATA].VR) == ("YES", "CS")
+        assert dataset.PatientID.startswith("SYNTHETIC-") and str(dataset.PatientName).startswith("SYNTHETIC")
+        assert dataset.SeriesDescription.startswith("SYNTHETIC")
+        assert "generator augmentation v3 with seed 0" in dataset.DerivationDescription
+        assert "from 1 training cases" in dataset.DerivationDescription and "rita" in dataset.DerivationDescription
+        assert "case-1" not in dataset.to_json()  # names of cases may be those of patients
+        (equipment,) = dataset.ContributingEquipmentSequence
+        assert equipment.PurposeOfReferenceCodeSequence[0].CodeValue == "109102"
+        assert sample.id in equipment.ContributionDescription
+    for dataset in datasets[:-1]:
+        assert list(dataset.ImageType) == ["DERIVED", "SECONDARY", "AXIAL"] and dataset.Modality == "CT"
+        assert dataset.BurnedInAnnotation == "YES"
+    assert len({dataset.SOPInstanceUID for dataset in datasets}) == 11
+    assert len({dataset.StudyInstanceUID for dataset in datasets}) == 1
+
+
+def test_the_series_reads_back_as_the_image_but_for_the_word(store: Store, tmp_path: Path) -> None:
+    sample = add_pair(store, "case-1", size=SIZE)
+    *files, segmentation = write_dicom(sample, tmp_path)
+    image, original = read_series(files), sitk.ReadImage(str(sample.image))
+    assert image.GetSize() == original.GetSize() and image.GetSpacing() == pytest.approx(original.GetSpacing())
+    voxels, expected = (sitk.GetArrayFromImage(one) for one in (image, original))
+    word = word_bitmap(SIZE[1], SIZE[0])
+    corner = (slice(None), slice(-word.shape[0], None), slice(0, word.shape[1]))
+    burned = voxels[corner]
+    assert (burned[:, word] == voxels.max()).all() and (burned[:, ~word] == voxels.min()).all()
+    difference = np.abs(voxels - expected)
+    difference[corner] = 0
+    assert difference.max() <= 0.5 + 1e-3
+    read = pydicom_seg.MultiClassReader().read(pydicom.dcmread(segmentation))
+    mask = sitk.GetArrayFromImage(sitk.Resample(read.image, image, sitk.Transform(), sitk.sitkNearestNeighbor))
+    assert np.array_equal(mask, sitk.GetArrayFromImage(sitk.ReadImage(str(sample.label))))
+    dataset = pydicom.dcmread(segmentation)
+    assert [one.SegmentLabel for one in dataset.SegmentSequence] == ["liver"]
+    series, referenced = [pydicom.dcmread(file) for file in files], dataset.ReferencedSeriesSequence[0]
+    assert referenced.SeriesInstanceUID == series[0].SeriesInstanceUID != dataset.SeriesInstanceUID
+    instances = {one.ReferencedSOPInstanceUID for one in referenced.ReferencedInstanceSequence}
+    assert instances == {one.SOPInstanceUID for one in series}
+    frames = [one.DerivationImageSequence[0].SourceImageSequence[0] for one in dataset.PerFrameFunctionalGroupsSequence]
+    drawn = [k for k, plane in enumerate(mask) if plane.any()]
+    assert [one.ReferencedSOPInstanceUID for one in frames] == [series[k].SOPInstanceUID for k in drawn]
+    assert dataset.FrameOfReferenceUID == series[0].FrameOfReferenceUID
+
+
+@pytest.mark.parametrize(
+    ("modality", "stored", "name"),
+    [("MR", "MR", "MRImageStorage"), (None, "OT", "SecondaryCaptureImageStorage"), ("XA", "OT", "SecondaryCapture")],
+)
+def test_other_modalities_and_plane_images(
+    store: Store, tmp_path: Path, modality: str | None, stored: str, name: str
+) -> None:
+    sample = add_pair(store, "case-1", size=(50, 40), modality=modality)
+    image, segmentation = (pydicom.dcmread(file) for file in write_dicom(sample, tmp_path))
+    assert image.Modality == stored and image.SOPClassUID.keyword.startswith(name)
+    assert image.pixel_array.shape == (40, 50) and "RescaleSlope" not in image
+    assert segmentation.NumberOfFrames == 1
+    assert len(write_dicom(add_class_image(store, "case-1", grade="1"), tmp_path)) == 1
+
+
+def test_a_second_export_is_the_same_series(store: Store, tmp_path: Path) -> None:
+    sample = add_pair(store, "case-1", size=SIZE)
+    first, second = (write_dicom(sample, tmp_path / name) for name in ("one", "two"))
+    assert [file.read_bytes() for file in first[:-1]] == [file.read_bytes() for file in second[:-1]]
+    uids = [pydicom.dcmread(file).SOPInstanceUID for file in (first[-1], second[-1])]
+    assert uids[0] == uids[1]
+
+
+# --- the word --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "shape"), [(51, 35, (5, 35)), (64, 64, (7, 37)), (20, 20, (19, 13)), (512, 512, (27, 177))]
+)
+def test_the_word_fits_into_planes_of_any_size(rows: int, columns: int, shape: tuple[int, int]) -> None:
+    assert word_bitmap(rows, columns).shape == shape
+
+
+def test_the_word_is_legible() -> None:
+    lines = ["".join("#" if dot else " " for dot in row).rstrip() for row in word_bitmap(51, 35)]
+    assert lines == [
+        "### # # ### ### # # ### ### ### ###",
+        "#   # # # #  #  # # #    #   #  #",
+        "###  #  # #  #  ### ##   #   #  #",
+        "  #  #  # #  #  # # #    #   #  #",
+        "###  #  # #  #  # # ###  #  ### ###",
+    ]
+
+
+def test_the_word_covers_the_corner_with_least_of_what_is_outlined() -> None:
+    voxels = np.random.default_rng(0).normal(size=(3, 40, 80))
+    mask = np.zeros(voxels.shape, np.uint8)
+    mask[:, 20:, :] = mask[:, :20, :40] = 1
+    burned = burn_in(voxels, mask)
+    changed = (burned != voxels).any(0)
+    assert changed[:10, 40:].any() and not changed[mask[0] > 0].any()
+    assert burned is not voxels
+
+
+# --- the command -----------------------------------------------------------------------------------------------------
+
+
+def run(*arguments: object):
+    return CliRunner().invoke(command_line, ["augment", "export", *map(str, arguments)])
+
+
+def test_the_command_writes_what_is_approved_and_nothing_else(store: Store, tmp_path: Path) -> None:
+    approved = add_pair(store, "case-1", size=SIZE)
+    add_pair(store, "case-1", seed=1), add_pair(store, "case-1", seed=2, checks=[COPY])
+    empty = run("--workspace", store.workspace.root, "--out", tmp_path / "none")
+    assert empty.exit_code == 1 and "approve some first" in empty.stderr
+    store.bank.decide(approved.id, SampleDecision.APPROVE, "rita")
+    done = run("--workspace", store.workspace.root, "--out", tmp_path / "nifti")
+    assert done.exit_code == 0 and "1 approved" in done.stdout
+    (record,) = json.loads((tmp_path / "nifti" / "synthetic.json").read_text())
+    assert record["synthetic"] is True and record["name"].startswith("SYNTHETIC") and record["reviewer"] == "rita"
+    assert str(store.workspace.root) not in json.dumps(record)
+    names = sorted(file.name for file in (tmp_path / "nifti").iterdir())
+    assert names == sorted([record["image"], record["label"], "synthetic.json"])
+    assert run("--workspace", store.workspace.root, "--out", tmp_path / "dicom", "--dicom").exit_code == 0
+    assert len(list((tmp_path / "dicom" / approved.id).glob("*.dcm"))) == 11
+    again = run("--workspace", store.workspace.root, "--out", tmp_path / "dicom")
+    assert again.exit_code == 1 and "not empty" in again.stderr.replace("\n", " ")

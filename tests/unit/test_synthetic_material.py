@@ -1,0 +1,285 @@
+"""Approved synthetic images in training: which join, how often they are drawn, and what is kept about it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from monailabel_app.classification.groups import groups_of
+from monailabel_app.classification.material import gather_classified
+from monailabel_app.models.registry import Registry
+from monailabel_app.models.version import VersionRecord
+from monailabel_app.store.annotations import Revision, Status
+from monailabel_app.store.samples import SampleDecision, SampleKind
+from monailabel_app.store.scheme import Scheme
+from monailabel_app.store.split import Role
+from monailabel_app.store.store import Store
+from monailabel_app.store.synthetic_share import StudyVerdict
+from monailabel_app.training import cross_validation
+from monailabel_app.training.cross_validation import cross_validate
+from monailabel_app.training.dataset import PatchSampler, PreparedCase
+from monailabel_app.training.jobs import JobProgress, JobTable, TrainingRequest
+from monailabel_app.training.material import gather
+from monailabel_app.training.schedule import Schedule
+from monailabel_app.training.segmentation_run import SegmentationRun
+from monailabel_app.training.synthetic import trained_on, usable_samples
+from tests.builders import annotate, small_plan, store_with_volumes, version_record
+from tests.synthetic_samples import COPY, add_class_image, add_pair, new_sample, pair
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Annotated training cases ``a`` to ``c`` and a validation case ``v``."""
+    store = store_with_volumes(tmp_path, *"abcv")
+    store.split.name_validation_patients(["v"])
+    for name in "abcv":
+        annotate(store, name)
+    return store
+
+
+def approve(store: Store, *sources: str, seed: int = 0, **more) -> str:
+    sample = add_pair(store, *sources, seed=seed, **more)
+    store.bank.decide(sample.id, SampleDecision.APPROVE, "rita")
+    return sample.id
+
+
+def synthetic_ids(store: Store, share: float | None = None) -> list[str]:
+    return [case.id for case in gather(store, TrainingRequest(synthetic_share=share)).synthetic]
+
+
+# --- which join ------------------------------------------------------------------------------------------------------
+
+
+def test_approved_pairs_join_training_and_nothing_else_does(store: Store) -> None:
+    before = gather(store, TrainingRequest())
+    approved = [approve(store, "a", "b", seed=seed) for seed in range(2)]
+    add_pair(store, "a", seed=5)
+    store.bank.decide(add_class_image(store, "a", grade="1").id, SampleDecision.APPROVE, "rita")
+    material = gather(store, TrainingRequest())
+    assert [case.id for case in material.synthetic] == approved
+    assert all(case.synthetic and case.label_names == {"liver": 1} for case in material.synthetic)
+    # They are no cases: nobody's patients, not measured on, and not counted.
+    assert (material.train, material.validation, material.patients) == (
+        *(before.train, before.validation, before.patients),
+    )
+    assert material.uses == before.uses and material.has_enough_validation == before.has_enough_validation
+
+
+def test_a_revoked_sample_leaves_the_next_training_set(store: Store) -> None:
+    kept, revoked = approve(store, "a"), approve(store, "b", seed=1)
+    assert synthetic_ids(store) == [kept, revoked]
+    store.bank.decide(revoked, SampleDecision.REVOKE, "rita", "the liver is too large")
+    assert synthetic_ids(store) == [kept]
+    store.bank.decide(revoked, SampleDecision.REOPEN, "rita")
+    assert synthetic_ids(store) == [kept]
+
+
+@pytest.mark.parametrize("role", ["mask", "background", "lesion"])
+def test_a_sample_made_from_what_is_a_validation_case_now_is_left_out_and_said_so(store: Store, role: str) -> None:
+    sources = [{"case": "a", "role": "mask"}, {"case": "b", "role": role}]
+    kept, leaking = approve(store, "a"), approve(store, seed=1, sources=sources)
+    assert synthetic_ids(store) == [kept, leaking]
+    with store.database.write() as connection:
+        connection.execute("UPDATE split SET role = ? WHERE patient = 'b'", (Role.VALIDATION,))
+    material = gather(store, TrainingRequest())
+    assert [case.id for case in material.synthetic] == [kept]
+    assert "validation case" in material.samples.left_out[leaking]
+    assert "1 approved synthetic images are left out" in trained_on(3, material.samples)
+
+
+def test_a_sample_of_a_removed_case_of_another_dimension_or_without_its_file_is_left_out(store: Store) -> None:
+    removed, flat, lost = approve(store, "c"), approve(store, "a", seed=1, size=(12, 10)), approve(store, "a", seed=2)
+    kept = approve(store, "a", "b", seed=3)
+    with store.database.write() as connection:
+        connection.execute("UPDATE cases SET removed = 1 WHERE id = 'c'")
+    store.bank.get(lost).image.unlink()
+    material = gather(store, TrainingRequest())
+    assert [case.id for case in material.synthetic] == [kept]
+    reasons = material.samples.left_out
+    assert "taken out" in reasons[removed] and "not 3D" in reasons[flat] and "missing" in reasons[lost]
+
+
+def test_the_share_is_as_asked_else_the_servers_else_what_the_study_leaves(store: Store) -> None:
+    sample = approve(store, "a")
+    assert gather(store, TrainingRequest()).synthetic[0].share == 1.0
+    assert gather(store, TrainingRequest(synthetic_share=2.5)).synthetic[0].share == 2.5
+    assert synthetic_ids(store, 0.0) == []
+    verdict = StudyVerdict(sentence="no gain", helped=False, gain=-0.01, low=-0.03, high=0.01, created=0.0)
+    store.synthetic_share.keep_study(verdict)
+    assert synthetic_ids(store) == [] and "no gain" in usable_samples(store, SampleKind.PAIR, 3, None).why
+    assert synthetic_ids(store, 1.0) == [sample]  # who asks for them gets them
+
+
+# --- what is kept ----------------------------------------------------------------------------------------------------
+
+
+def test_a_version_tells_what_it_was_trained_on(store: Store) -> None:
+    sample = store.bank.get(approve(store, "a", generator=4))
+    material = gather(store, TrainingRequest())
+    (use,) = material.samples.uses
+    assert (use.sample, use.generator, use.sha256) == (sample.id, 4, sample.sha256)
+    assert trained_on(3, material.samples) == "; trained on 3 real and 1 synthetic cases"
+    assert trained_on(3, gather(store, TrainingRequest(synthetic_share=0.0)).samples) == ""
+
+
+def test_a_record_from_before_there_were_synthetic_images_is_read() -> None:
+    fields = version_record().model_dump(mode="json")
+    del fields["synthetic"]
+    assert VersionRecord(**fields).synthetic == []
+
+
+def test_curves_of_all_tasks_go_through_a_job_as_they_are() -> None:
+    points = [
+        {"epoch": 1, "seconds": 2.0, "train_loss": 0.5, "validation_dice": 0.7, "learning_rate": 0.1},
+        {"epoch": 1, "seconds": 2.0, "train_loss": 0.5, "validation_score": None, "learning_rate": 0.1},
+        {
+            **{"epoch": 1, "seconds": 2.0, "generator_loss": 0.5, "discriminator_loss": 0.4},
+            **{"reconstruction_loss": None, "learning_rate": 0.1},
+        },
+    ]
+    for point in points:
+        text = JobProgress(curve=[point]).model_dump_json()
+        assert JobProgress.model_validate_json(text).model_dump()["curve"] == [point]
+
+
+EARLIER = [
+    *[("two", 2.051371, 5.5, 1.5), ("two", 5.248599, 5.079486, 2.775545)],
+    *[("one", 1.5, 1.5, 1.5), ("two", 2.085324, 5.5, 5.5)],
+]
+"""What the sampler drew by the same seed before it knew synthetic cases: case, and centre of the patch."""
+
+
+# --- how often they are drawn ----------------------------------------------------------------------------------------
+
+
+def prepared(name: str, *labels: int, synthetic: bool = False, share: float = 1.0) -> PreparedCase:
+    target = torch.zeros(8, 8, 8, dtype=torch.uint8)
+    for label in labels:
+        target[label] = label
+    places = {label: torch.nonzero(target == label) for label in labels}
+    missing = torch.zeros(3, dtype=torch.bool)
+    return PreparedCase(name, torch.zeros(1, 8, 8, 8).half(), target, missing, places, synthetic, share)
+
+
+def drawn(cases: list[PreparedCase], times: int = 3000, foreground: float = 0.67) -> Counter:
+    sampler = PatchSampler(cases, np.random.default_rng(0), foreground=foreground)
+    return Counter(sampler.draw((4, 4, 4))[0].id for _ in range(times))
+
+
+@pytest.mark.parametrize(("share", "many", "expected"), [(1.0, 12, 1.0), (0.5, 12, 0.5), (2.0, 12, 2.0), (1.0, 2, 0.5)])
+def test_synthetic_cases_are_drawn_at_most_their_share_and_each_at_most_as_often_as_a_real_one(
+    share: float, many: int, expected: float
+) -> None:
+    real = [prepared(f"real-{number}", 1) for number in range(4)]
+    synthetic = [prepared(f"synthetic-{number}", 1, synthetic=True, share=share) for number in range(many)]
+    counts = drawn(real + synthetic)
+    of_real = sum(counts[case.id] for case in real)
+    assert sum(counts[case.id] for case in synthetic) / of_real == pytest.approx(expected, rel=0.12)
+    assert all(counts[case.id] for case in real + synthetic)
+
+
+def test_a_label_that_few_real_cases_have_is_not_learned_from_synthetic_ones_alone() -> None:
+    real = [prepared("rare", 1, 2), *(prepared(f"real-{number}", 1) for number in range(5))]
+    synthetic = [prepared(f"synthetic-{number}", 1, 2, synthetic=True) for number in range(30)]
+    sampler = PatchSampler(real + synthetic, np.random.default_rng(0), foreground=1.0)
+    seen = Counter(sampler._pick_case(sampler._holders[2]).synthetic for _ in range(2000))
+    assert seen[False] / 2000 == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_label_that_no_real_case_has_is_not_drawn_for() -> None:
+    cases = [prepared("real", 1), *(prepared(f"synthetic-{n}", 2, synthetic=True) for n in range(9))]
+    counts = drawn(cases, foreground=1.0)
+    assert counts == {"real": 3000}
+
+
+def test_without_synthetic_cases_the_same_patches_are_drawn_as_ever() -> None:
+    sampler = PatchSampler([prepared("one", 1), prepared("two", 1, 2)], np.random.default_rng(7))
+    places = [(case.id, *np.round(centre, 6)) for case, centre in (sampler.draw((4, 4, 4)) for _ in range(4))]
+    assert places == EARLIER
+
+
+# --- cross-validation ------------------------------------------------------------------------------------------------
+
+
+def test_a_fold_never_trains_on_what_was_made_from_the_patients_it_is_measured_on(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_from = {approve(store, *sources, seed=n): set(sources) for n, sources in enumerate(["a", "b", "ac"])}
+    material = gather(store, TrainingRequest())
+    trained, measured = [], []
+    fit, evaluate = cross_validation.fit, cross_validation.evaluate
+
+    def watched_fit(**given):
+        trained.append([case.id for case in given["train"]])
+        return fit(**given)
+
+    def watched_evaluate(predictor, cases, **more):
+        measured.append(cases)
+        return evaluate(predictor, cases, **more)
+
+    monkeypatch.setattr(cross_validation, "fit", watched_fit)
+    monkeypatch.setattr(cross_validation, "evaluate", watched_evaluate)
+    result = cross_validate(
+        plan=small_plan(),
+        cases=material.train,
+        groups=material.patients,
+        synthetic=material.synthetic,
+        sources=material.samples.patients,
+        schedule=Schedule(epochs=1, steps_per_epoch=1),
+        max_folds=3,
+    )
+    assert result.folds == 3 and sorted(case.case_id for case in result.cases) == ["a", "b", "c"]
+    for names, held_out in zip(trained, measured, strict=True):
+        hidden = {case.id for case in held_out}
+        assert {name for name in names if name in made_from} == {
+            name for name, sources in made_from.items() if not sources & hidden
+        }
+
+
+@pytest.mark.parametrize("adversarial", [False, True])
+def test_a_run_trains_on_them_and_its_version_says_so(store: Store, adversarial: bool) -> None:
+    sample, failed = approve(store, "a"), add_pair(store, "a", seed=4, checks=[COPY])
+    plan = small_plan().model_dump(mode="json", include={"patch_size", "batch_size", "spacing", "network"})
+    request = TrainingRequest(epochs=1, steps_per_epoch=2, plan=plan, device="cpu", adversarial=adversarial)
+    jobs, registry = JobTable(store.database), Registry(store.database, store.workspace.versions)
+    job = jobs.add(request)
+    jobs.claim(job.id)
+    SegmentationRun(job, jobs, store, registry).carry_out()
+    record = registry.get("segmentation", jobs.get(job.id).version)
+    assert [use.sample for use in record.synthetic] == [sample] != [failed.id]
+    assert record.request["adversarial"] is adversarial
+    assert {use.case_id for use in record.annotations} == set("abcv")
+    assert "trained on 3 real and 1 synthetic cases" in record.note
+    assert record.evaluation is None or {case.case_id for case in record.evaluation.cases} <= set("abcv")
+
+
+# --- images of a class -----------------------------------------------------------------------------------------------
+
+
+def test_class_images_join_a_classification_within_their_share_of_each_class(store: Store) -> None:
+    attribute = {"name": "grade", "classes": ["1", "2"]}
+    store.schemes.set(Scheme.of({"attributes": [attribute]}))
+    for name, grade in {"a": "1", "b": "1", "c": "2", "v": "2"}.items():
+        store.annotations.save(name, "anna", Revision(status=Status.FINAL, classification={"grade": grade}))
+    made = {}
+    for number, grade in enumerate(["1", "1", "1", "2", "2", "3"]):
+        image = pair(number)[0]
+        new = new_sample("a", kind=SampleKind.CLASS_IMAGE, labels={}, answer={"grade": grade}, seed=number)
+        sample = store.bank.add(new, image)
+        store.bank.decide(sample.id, SampleDecision.APPROVE, "rita")
+        made[sample.id] = grade
+    group = groups_of(store.schemes.scheme)["classification"]
+    material = gather_classified(store, group)
+    # Two real ones of grade 1 and one of grade 2 in training; nothing real is of grade 3.
+    assert [made[case.id] for case in material.synthetic] == ["1", "1", "2"]
+    newest = list(made)
+    assert [case.id for case in material.synthetic] == [newest[1], newest[2], newest[4]]
+    assert [use.sample for use in material.samples.uses] == [case.id for case in material.synthetic]
+    assert {case.id for case in (*material.train, *material.validation)} == set("abcv")
+    assert gather_classified(store, group, 0.0).synthetic == []
+    assert gather_classified(store, replace(group, segment="liver"), 1.0).synthetic == []
