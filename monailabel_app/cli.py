@@ -6,16 +6,21 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
+import click
 import typer
+import typer.core
 from rich.console import Console
 from rich.table import Table
 
 import monailabel_app
-from monailabel_app.errors import BadInput, LabelLoopError
+from monailabel_app import answers_cli, augment_cli, simulate_cli
+from monailabel_app.errors import LabelLoopError
 from monailabel_app.settings import Settings
+from monailabel_app.simulate_cli import values_of
 
 app = typer.Typer(
     name="labelloop",
@@ -25,6 +30,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 console = Console()
+
+
+class _InWords(typer.core.TyperGroup):
+    """A group of commands whose refusals are sentences."""
+
+    def invoke(self, context: click.Context) -> Any:
+        with _errors_in_words():
+            return super().invoke(context)
+
+
+app.add_typer(answers_cli.app, cls=_InWords)
+app.add_typer(augment_cli.app, cls=_InWords)
 
 
 def _show_version(wanted: bool) -> None:
@@ -53,6 +70,7 @@ def _errors_in_words() -> Iterator[None]:
 
 
 STORE, MODEL, ACCESS = "Studies and annotations", "Model and training", "Network and access"
+SELECTION = "Choice of the next case"
 
 
 @app.command()
@@ -82,6 +100,14 @@ def serve(
             rich_help_panel=STORE,
         ),
     ] = "",
+    classes: Annotated[
+        Path | None,
+        typer.Option(
+            help="File (YAML or JSON) of the classes to tell apart.",
+            show_default="those of the workspace",
+            rich_help_panel=STORE,
+        ),
+    ] = None,
     validation_share: Annotated[
         float, typer.Option(help="Share of newly annotated patients kept for validation.", rich_help_panel=STORE)
     ] = 0.25,
@@ -104,6 +130,33 @@ def serve(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the split and of training.", rich_help_panel=MODEL)] = 0,
+    synthetic_share: Annotated[
+        float,
+        typer.Option(
+            help="Approved synthetic images are drawn at most so many times (0 to 4) as often as real ones.",
+            rich_help_panel=MODEL,
+        ),
+    ] = 1.0,
+    default_strategy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Strategy that picks the next case unless a client names one.",
+            show_default="what suits the task",
+            rich_help_panel=SELECTION,
+        ),
+    ] = None,
+    control_share: Annotated[
+        float,
+        typer.Option(
+            help="Share of next cases (0 to 0.5) drawn at random, to compare the strategy with.",
+            rich_help_panel=SELECTION,
+        ),
+    ] = 0.0,
+    lease_minutes: Annotated[
+        float,
+        typer.Option(help="How long a case is kept for the annotator it was given to.", rich_help_panel=SELECTION),
+    ] = 60.0,
     host: Annotated[
         str,
         typer.Option(help="Address to listen on; any but this machine's own demands a token.", rich_help_panel=ACCESS),
@@ -140,6 +193,7 @@ def serve(
             studies=studies,
             workspace=workspace,
             labels=labels,
+            classes=classes,
             validation_share=validation_share,
             follow_links=follow_links,
             device=device,
@@ -147,6 +201,10 @@ def serve(
             training_minutes=training_minutes,
             plan=plan.read_text() if plan is not None else {},
             seed=seed,
+            synthetic_share=synthetic_share,
+            default_strategy=default_strategy,
+            control_share=control_share,
+            lease_minutes=lease_minutes,
             host=host,
             token=token,
             allowed_origins=tuple(allow_origin or ()),
@@ -157,23 +215,59 @@ def serve(
         serve(settings, Listening(host, port, tls_certificate, tls_key, log_level))
 
 
+class DemoTask(StrEnum):
+    """What a demo trains."""
+
+    SEGMENTATION = "segmentation"
+    CLASSIFICATION = "classification"
+    AUGMENTATION = "augmentation"
+
+
+_AS_MANY = {
+    DemoTask.SEGMENTATION: {"annotate": 12, "batch": 4, "validation": 6, "training_minutes": 0.75, "epochs": 1000},
+    DemoTask.CLASSIFICATION: {"annotate": 40, "batch": 10, "validation": 40, "training_minutes": 0.4, "epochs": 30},
+    DemoTask.AUGMENTATION: {"annotate": 6, "batch": 6, "validation": 6, "training_minutes": 2, "epochs": 1000},
+}
+"""What a demo does unless told otherwise; an answer takes less time than an outline."""
+
+
+def _default(name: str) -> str:
+    return ", ".join(f"{values[name]:g} ({task})" for task, values in _AS_MANY.items())
+
+
 @app.command()
 def demo(
+    task: Annotated[DemoTask, typer.Option(help="What is annotated and trained.")] = DemoTask.SEGMENTATION,
     studies: Annotated[
-        Path | None, typer.Option(help="Folder of images.", show_default="phantoms, made for the occasion")
+        Path | None, typer.Option(help="Folder of images.", show_default="phantoms or pictures, made for the occasion")
     ] = None,
-    truth: Annotated[Path | None, typer.Option(help="Folder of true label maps, named as the images are.")] = None,
+    truth: Annotated[
+        Path | None,
+        typer.Option(help="Folder of true label maps, named as the images are; to classify, a CSV or JSON of answers."),
+    ] = None,
+    classes: Annotated[Path | None, typer.Option(help="File of the classes, with a truth to classify by.")] = None,
     label: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="What a voxel value in the truth means; can be repeated."),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the report and the workspace.")] = Path("labelloop-demo"),
-    annotate: Annotated[int, typer.Option(min=1, help="Cases to annotate for training, in all.")] = 12,
-    batch: Annotated[int, typer.Option(min=1, help="Cases between two training runs.")] = 4,
-    validation: Annotated[int, typer.Option(min=1, help="Cases annotated for validation alone.")] = 6,
-    training_minutes: Annotated[float, typer.Option(help="Longest time of a training run.")] = 0.75,
+    annotate: Annotated[
+        int | None,
+        typer.Option(min=1, help="Cases to annotate for training, in all.", show_default=_default("annotate")),
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Cases between two training runs.", show_default=_default("batch"))
+    ] = None,
+    validation: Annotated[
+        int | None,
+        typer.Option(min=1, help="Cases annotated for validation alone.", show_default=_default("validation")),
+    ] = None,
+    training_minutes: Annotated[
+        float | None,
+        typer.Option(help="Longest time of a training run.", show_default=_default("training_minutes")),
+    ] = None,
     strategy: Annotated[str, typer.Option(help="How the next case is chosen.")] = "random",
-    seed: Annotated[int, typer.Option(help="Draws phantoms and validation cases.")] = 0,
+    seed: Annotated[int, typer.Option(help="Draws samples and validation cases.")] = 0,
 ) -> None:
     """Play the whole loop with a real server: annotate, train, publish what is better, and write a report.
 
@@ -182,22 +276,18 @@ def demo(
     from monailabel_app.demo.loop import LoopPlan
     from monailabel_app.demo.run import Demo
 
+    given = {"annotate": annotate, "batch": batch, "validation": validation, "training_minutes": training_minutes}
+    wanted: dict[str, Any] = {**_AS_MANY[task], **{name: one for name, one in given.items() if one is not None}}
     with _errors_in_words():
-        training = {"minutes": training_minutes, "epochs": 1000, "seed": seed}
-        plan = LoopPlan(validation, annotate, batch, strategy, training, seed)
+        training = {"minutes": wanted["training_minutes"], "epochs": wanted["epochs"], "seed": seed}
+        plan = LoopPlan(wanted["validation"], wanted["annotate"], wanted["batch"], strategy, training, seed)
         command = shlex.join(["labelloop", *sys.argv[1:]])
-        finished = Demo(out, plan, command, studies, truth, _values(label)).run(console)
+        finished = Demo(out, plan, command, studies, truth, values_of(label), classes, str(task)).run(console)
     if not finished:
         raise typer.Exit(130)
 
 
-def _values(pairs: list[str] | None) -> dict[str, int] | None:
-    if not pairs:
-        return None
-    values: dict[str, Any] = dict(pair.rpartition("=")[::2] for pair in pairs)
-    if not all(name and str(value).isdigit() for name, value in values.items()):
-        raise BadInput("--label takes a name and a voxel value, such as --label liver=1")
-    return {name: int(value) for name, value in values.items()}
+app.command()(_errors_in_words()(simulate_cli.simulate))
 
 
 @app.command()

@@ -22,6 +22,7 @@ class Settings(BaseModel):
     studies: str = Field(description="Folder of studies, or the address of a DICOMweb service (https://...).")
     workspace: Path | None = Field(None, description="Where annotations, versions and the index go.")
     labels: tuple[str, ...] = Field((), description="Names of the structures to segment, separated by commas.")
+    classes: Path | None = Field(None, description="File (YAML or JSON) of the classes to tell apart.")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N.")
     follow_links: bool = Field(False, description="Read images through links that lead outside the studies folder.")
 
@@ -36,7 +37,20 @@ class Settings(BaseModel):
     epochs: int = Field(100, gt=0, description="Epochs of a training run.")
     steps_per_epoch: int | None = Field(None, gt=0, description="Optimiser steps an epoch; by default from the data.")
     training_minutes: float | None = Field(None, gt=0, description="A training run ends after this many minutes.")
+    synthetic_share: float = Field(
+        1.0, ge=0, le=4, description="Approved synthetic images are drawn at most so many times as often as real ones."
+    )
     plan: dict[str, Any] = Field(default_factory=dict, description="Values that replace those of the worked-out plan.")
+
+    default_strategy: str | None = Field(
+        None, description="Strategy that picks the next case unless a client names one; by default it suits the task."
+    )
+    control_share: float = Field(
+        0.0, ge=0, le=0.5, description="Share of next cases that are drawn at random, to compare the strategy with."
+    )
+    lease_minutes: float = Field(
+        60.0, gt=0, le=10_080, description="A case that was given to one annotator is kept for them this long, minutes."
+    )
 
     @field_validator("labels", "allowed_origins", mode="before")
     @classmethod

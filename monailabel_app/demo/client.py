@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from email.message import Message
 from email.parser import BytesParser
 from pathlib import Path
@@ -94,7 +94,7 @@ class LoopClient:
             data={"params": "{}"},
             timeout=PREDICTION_TIMEOUT_SECONDS,
         )
-        parts = _multipart(answer)
+        parts = multipart(answer)
         file = folder / "prediction.nii.gz"
         file.write_bytes(parts["image"])
         return file, json.loads(parts["params"])
@@ -111,12 +111,32 @@ class LoopClient:
             )
         return answer.json()
 
-    def training_defaults(self) -> dict[str, Any]:
-        return self._send("GET", "/loop/training/defaults").json()
+    def classify(self, case_id: str, task: str) -> dict[str, Any]:
+        """What the published version says about a case: ``probabilities`` by attribute and class, and more.
 
-    def start_training(self, changes: dict[str, Any]) -> str:
+        Raises:
+            ServerAnswer: Status 409 when no version is published yet.
+        """
+        answer = self._send(
+            "POST",
+            f"/infer/{task}",
+            params={"image": case_id, "output": "json"},
+            data={"params": "{}"},
+            timeout=PREDICTION_TIMEOUT_SECONDS,
+        )
+        return answer.json()
+
+    def answer(self, case_id: str, annotator: str, answers: Mapping[str, Any]) -> dict[str, Any]:
+        """Submit classes as a final annotation."""
+        record = json.dumps({"author": annotator, "status": "final", "classification": dict(answers)})
+        return self._send("PUT", f"/loop/cases/{case_id}/annotation", data={"record": record}).json()
+
+    def training_defaults(self, task: str = "segmentation") -> dict[str, Any]:
+        return self._send("GET", "/loop/training/defaults", params={"task": task}).json()
+
+    def start_training(self, changes: dict[str, Any], task: str = "segmentation") -> str:
         """Queue a training run with the server's settings but for these changes; return its id."""
-        return self._send("POST", "/loop/training", json={**self.training_defaults(), **changes}).json()["id"]
+        return self._send("POST", "/loop/training", json={**self.training_defaults(task), **changes}).json()["id"]
 
     def training(self, job_id: str) -> dict[str, Any]:
         return self._send("GET", f"/loop/training/{job_id}").json()
@@ -126,8 +146,27 @@ class LoopClient:
         jobs = self._send("GET", "/loop/training").json()
         return [job["id"] for job in jobs if job["state"] not in ("done", "failed", "stopped")]
 
-    def versions(self) -> dict[str, Any]:
-        return self._send("GET", "/loop/versions/segmentation").json()
+    def versions(self, task: str = "segmentation") -> dict[str, Any]:
+        return self._send("GET", f"/loop/versions/{task}").json()
+
+    def samples(self, state: str | None = None) -> list[dict[str, Any]]:
+        """Synthetic images in a state; by default those that passed the checks and were not revoked, page by page."""
+        found: list[dict[str, Any]] = []
+        while True:
+            query = {"offset": len(found), **({"state": state} if state else {})}
+            page = self._send("GET", "/loop/synthetic", params=query).json()
+            found += page["samples"]
+            if len(found) >= page["total"] or not page["samples"]:
+                return found
+
+    def decide(self, sample: str, decision: str, reviewer: str, reason: str = "") -> None:
+        """Approve, reject, revoke or reopen a synthetic image."""
+        request = {"decision": decision, "reviewer": reviewer, "reason": reason}
+        self._send("POST", f"/loop/synthetic/{sample}/decision", json=request)
+
+    def sample_picture(self, sample: str) -> bytes:
+        """PNG of a synthetic image with its outline, beside the real image that it is most like."""
+        return self._send("GET", f"/loop/synthetic/{sample}/picture").content
 
     def wait_until_up(self, seconds: float) -> None:
         """Wait until the server answers.
@@ -153,7 +192,7 @@ def _detail(answer: httpx.Response) -> str:
         return f"{answer.status_code}: {answer.text[:500]}"
 
 
-def _multipart(answer: httpx.Response) -> dict[str, bytes]:
+def multipart(answer: httpx.Response) -> dict[str, bytes]:
     """The parts of a multipart answer by their names."""
     header = f"Content-Type: {answer.headers['content-type']}\r\n\r\n".encode()
     message = BytesParser().parsebytes(header + answer.content)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import random
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -22,10 +20,9 @@ from rich.progress import (
 )
 
 from monailabel_app.demo.client import LoopClient, ServerAnswer
-from monailabel_app.demo.truth import Truth
+from monailabel_app.demo.clinician import ANNOTATOR, Clinician
 from monailabel_app.errors import BadInput, LabelLoopError
 
-ANNOTATOR = "demo clinician"
 POLL_SECONDS = 0.5
 
 
@@ -52,9 +49,9 @@ class LoopPlan:
 class DemoLoop:
     """Plays a clinician against a server. What is done is read from the server, so a broken-off run goes on."""
 
-    def __init__(self, client: LoopClient, truth: Truth, plan: LoopPlan, console: Console) -> None:
+    def __init__(self, client: LoopClient, clinician: Clinician, plan: LoopPlan, console: Console) -> None:
         self.client = client
-        self.truth = truth
+        self.clinician = clinician
         self.plan = plan
         self.console = console
         self.without_truth: list[str] = []
@@ -67,15 +64,15 @@ class DemoLoop:
             LabelLoopError: A training run failed; the message says why.
         """
         cases = [case for case in self.client.cases() if case["status"] != "unusable"]
-        self.without_truth = [case["id"] for case in cases if self.truth.file(case["id"]) is None]
-        known = [case["id"] for case in cases if self.truth.file(case["id"]) is not None]
+        self.without_truth = [case["id"] for case in cases if not self.clinician.knows(case["id"])]
+        known = [case["id"] for case in cases if self.clinician.knows(case["id"])]
         if len(known) < self.plan.validation + 1:
             raise BadInput(
-                f"{len(known)} of {len(cases)} cases have a label map in the truth folder: "
+                f"{len(known)} of {len(cases)} cases have a truth: "
                 f"at least {self.plan.validation + 1} are needed ({self.plan.validation} for validation)"
             )
         for job_id in self.client.unfinished_training():
-            self._follow(job_id)
+            self.follow(job_id)
         self._annotate_validation_cases(known)
         self._rounds()
 
@@ -95,7 +92,7 @@ class DemoLoop:
                 "Annotating the validation cases", total=len(chosen), completed=len(chosen) - len(left)
             )
             for case_id in left:
-                self._submit(case_id)
+                self.clinician.submit(self.client, case_id)
                 progress.advance(bar)
 
     def _rounds(self) -> None:
@@ -115,62 +112,60 @@ class DemoLoop:
         training = set(self.client.split()["training"])
         cases = self.client.cases()
         annotated = sum(case["status"] in ("submitted", "approved") and case["patient"] in training for case in cases)
-        trained = [training_cases(version) for version in self.client.versions()["versions"] if not version["stopped"]]
+        trained = [training_cases(version) for version in self._versions() if not version["stopped"]]
         return annotated, max([self.trained_here, *trained])
 
     def _annotate_batch(self, annotated: int) -> bool:
         """Annotate up to the end of the batch; say whether there was a case to annotate."""
         goal = min(self.plan.annotate, (annotated // self.plan.batch + 1) * self.plan.batch)
-        corrected: list[float] = []
+        agreed: list[float] = []
         with self._progress(MofNCompleteColumn(), TimeRemainingColumn()) as progress:
             bar = progress.add_task(f"Annotating cases {annotated + 1} to {goal}", total=goal - annotated)
             for done in range(goal - annotated):
                 case_id = self.client.next_case(self.plan.strategy, ANNOTATOR, exclude=self.without_truth)
                 if case_id is None:
                     return done > 0
-                corrected += self._dice_of_prediction(case_id)
-                self._submit(case_id)
+                agreed += self._agreement(case_id)
+                self.clinician.submit(self.client, case_id)
                 progress.advance(bar)
-        if corrected:
-            mean = sum(corrected) / len(corrected)
-            self.console.print(f"  the predictions that were corrected had a Dice of [bold]{mean:.3f}[/] on average")
+        if agreed:
+            mean = sum(agreed) / len(agreed)
+            what = f"{self.clinician.agreement} of [bold]{mean:.3f}[/] on average"
+            self.console.print(f"  the predictions that were corrected had {what}")
         return True
 
-    def _dice_of_prediction(self, case_id: str) -> list[float]:
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                file, facts = self.client.predict(case_id, Path(folder))
-            except ServerAnswer as error:
-                if error.status == 409:  # nothing is published yet
-                    return []
-                raise
-            scores = self.truth.dice(case_id, file, facts["label_names"])
-        return [sum(scores.values()) / len(scores)] if scores else []
-
-    def _submit(self, case_id: str) -> None:
-        file = self.truth.file(case_id)
-        assert file is not None  # cases without truth are never asked for
-        self.client.submit(case_id, ANNOTATOR, file, self.truth.names)
+    def _agreement(self, case_id: str) -> list[float]:
+        try:
+            agreement = self.clinician.agreement_with(self.client, case_id)
+        except ServerAnswer as error:
+            if error.status == 409:  # nothing is published yet
+                return []
+            raise
+        return [] if agreement is None else [agreement]
 
     def _submitted(self) -> set[str]:
         return {case["id"] for case in self.client.cases() if case["status"] in ("submitted", "approved")}
 
+    def _versions(self) -> list[dict[str, Any]]:
+        return self.client.versions(self.clinician.task)["versions"]
+
     # --- training ----------------------------------------------------------------------------------------------------
 
     def _train(self, annotated: int) -> None:
-        number = len(self.client.versions()["versions"]) + 1
+        number = len(self._versions()) + 1
         self.console.print(f"[bold]Round {number}[/]: training on {annotated} annotated cases")
-        self._follow(self.client.start_training({"requested_by": ANNOTATOR, **(self.plan.training or {})}))
+        changes = {"requested_by": ANNOTATOR, **(self.plan.training or {})}
+        self.follow(self.client.start_training(changes, self.clinician.task))
         self.trained_here = annotated  # also where the version has left some out
 
-    def _follow(self, job_id: str) -> None:
+    def follow(self, job_id: str) -> None:
         """Show a training run until it has ended, then what became of its version."""
         with self._progress(TextColumn("{task.fields[epoch]}"), TextColumn("{task.fields[left]}")) as progress:
             bar = progress.add_task("Training", total=1.0, epoch="", left="")
             while True:
                 status = self.client.training(job_id)
                 job = status["job"]
-                progress.update(bar, **_shown(job))
+                progress.update(bar, **_shown(job, self.clinician.figure))
                 if job["ended"] is not None:
                     break
                 time.sleep(POLL_SECONDS)
@@ -179,12 +174,12 @@ class DemoLoop:
         self._say_result(job)
 
     def _say_result(self, job: dict[str, Any]) -> None:
-        record = next((one for one in self.client.versions()["versions"] if one["number"] == job["version"]), None)
-        if record is None:
+        record = next((one for one in self._versions() if one["number"] == job["version"]), None)
+        if record is None or job["task"] != self.clinician.task:
             self.console.print(f"  {job['detail']}")
             return
-        dice = mean_dice(record)
-        figure = f"Dice [bold]{dice:.3f}[/] on the frozen validation cases" if dice is not None else "not measured"
+        score, name = self.clinician.score(record), self.clinician.figure
+        figure = f"{name} [bold]{score:.3f}[/] on the frozen validation cases" if score is not None else "not measured"
         self.console.print(f"  v{record['number']}: {figure}. {job['detail']}")
 
     def _progress(self, *more: ProgressColumn) -> Progress:
@@ -197,19 +192,14 @@ def training_cases(version: dict[str, Any]) -> int:
     return sum(use["role"] == "training" for use in version["annotations"])
 
 
-def mean_dice(version: dict[str, Any]) -> float | None:
-    """The mean Dice of a version over its labels; None if it was not measured."""
-    evaluation = version["evaluation"]
-    return None if evaluation is None else evaluation["mean_dice"]
-
-
-def _shown(job: dict[str, Any]) -> dict[str, Any]:
+def _shown(job: dict[str, Any], figure: str) -> dict[str, Any]:
     """What the bar of a training run shows: its state, the epoch, and the time left of training."""
     progress = job["progress"]
     shown: dict[str, Any] = {"description": job["state"].capitalize(), "left": ""}
-    dice = [record["validation_dice"] for record in progress["curve"] if record["validation_dice"] is not None]
-    if dice:
-        shown["description"] += f", best Dice {max(dice):.3f}"
+    scores = [record.get("validation_dice", record.get("validation_score")) for record in progress["curve"]]
+    measured = [score for score in scores if score is not None]
+    if measured:
+        shown["description"] += f", best {figure} {max(measured):.3f}"
     if progress["epoch"]:
         shown["epoch"] = f"epoch {progress['epoch']}"
     if job["ended"] is not None:

@@ -111,6 +111,10 @@ class Predictor:
         weights: Its weights (see `monailabel_app.models.networks`).
         device: Where to run; by default the GPU when there is one.
 
+    Attributes:
+        network: Ready to run; whoever changes its mode changes it back.
+        precision: The 16-bit type it runs in, if any.
+
     Raises:
         BadInput: The weights do not belong to the plan.
     """
@@ -121,7 +125,7 @@ class Predictor:
         self.precision = low_precision(self.device)
         network = build_network(plan)
         set_weights(network, weights)
-        self._network = network.to(self.device, memory_format=memory_format(self.device, plan.dimension)).eval()
+        self.network = network.to(self.device, memory_format=memory_format(self.device, plan.dimension)).eval()
 
     def prepare(self, image: sitk.Image) -> Prepared:
         """The image as the network sees it; keep it to predict on the same image again."""
@@ -134,7 +138,7 @@ class Predictor:
             PredictionStopped: `should_stop` said so.
         """
         return window_logits(
-            self._network,
+            self.network,
             prepared.tensor,
             plan=self.plan,
             device=self.device,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import SimpleITK as sitk
 import torch
@@ -12,15 +14,20 @@ import torch
 from monailabel_app.errors import BadInput, NoPublishedVersion
 from monailabel_app.inference.predictor import Prediction, Predictor
 from monailabel_app.models.registry import Registry
-from monailabel_app.models.version import VersionRecord
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class LoadedVersion:
-    """A version whose network is in memory."""
+    """A version whose network is in memory; record and predictor are of the task's classes."""
 
-    record: VersionRecord
-    predictor: Predictor
+    record: Any
+    predictor: Any
+
+
+Loader = Callable[[Registry, str, int, torch.device], LoadedVersion]
+"""Reads a version (task, number) from disk and builds its network on a device."""
 
 
 class InferenceService:
@@ -28,26 +35,36 @@ class InferenceService:
 
     Which version is published is looked up for each request. A new version is loaded as a whole before it takes the
     place of the old one; a prediction under way ends with the version it began with.
+
+    Args:
+        loader_of: What reads the versions of a task, by its name; by default those of segmentations.
     """
 
-    def __init__(self, registry: Registry, device: str = "auto") -> None:
+    def __init__(
+        self, registry: Registry, device: str = "auto", loader_of: Callable[[str], Loader] = lambda task: load_version
+    ) -> None:
         self.registry = registry
+        self.loader_of = loader_of
         self.device = resolve_device(device)
         self._loaded: dict[str, LoadedVersion] = {}
         self._loading = threading.Lock()
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference")
 
     def predict(self, task: str, image: sitk.Image) -> tuple[LoadedVersion, Prediction]:
-        """Predict on an image and wait for the result.
+        """Segment an image and wait for the result.
 
         Raises:
             NoPublishedVersion: No version of the task is published.
         """
-        return self._worker.submit(self._predict, task, image).result()
+        return self.run(task, lambda version: (version, version.predictor.predict(image)))
 
-    def _predict(self, task: str, image: sitk.Image) -> tuple[LoadedVersion, Prediction]:
-        version = self.published(task)
-        return version, version.predictor.predict(image)
+    def run(self, task: str, work: Callable[[LoadedVersion], Result]) -> Result:
+        """Do something with the published version of a task, after what was asked for before, and wait for it.
+
+        Raises:
+            NoPublishedVersion: No version of the task is published.
+        """
+        return self._worker.submit(lambda: work(self.published(task))).result()
 
     def published(self, task: str) -> LoadedVersion:
         """The published version, loaded.
@@ -63,7 +80,7 @@ class InferenceService:
         with self._loading:
             loaded = self._loaded.get(task)
             if loaded is None or loaded.record.number != number:
-                loaded = load_version(self.registry, task, number, self.device)
+                loaded = self.loader_of(task)(self.registry, task, number, self.device)
                 self._loaded[task] = loaded
             return loaded
 

@@ -34,10 +34,11 @@ def build_network(plan: Plan) -> nn.Module:
             init_filters=shape.filters[0],
             in_channels=1,
             out_channels=plan.channels,
+            dropout_prob=shape.dropout or None,
             blocks_down=_SEGRESNET_BLOCKS[:levels],
             blocks_up=(1,) * (levels - 1),
         )
-    return DynUNet(
+    network = DynUNet(
         spatial_dims=plan.dimension,
         in_channels=1,
         out_channels=plan.channels,
@@ -45,9 +46,14 @@ def build_network(plan: Plan) -> nn.Module:
         strides=shape.strides,
         upsample_kernel_size=shape.strides[1:],
         filters=shape.filters,
+        dropout=shape.dropout or None,
         deep_supervision=shape.deep_supervision,
         deep_supr_num=levels - 2,
     )
+    for name, module in network.named_modules():
+        if name.startswith(_HEADS) and isinstance(module, nn.Dropout):
+            module.p = 0.0  # features may be left out, answers not
+    return network
 
 
 def logits_by_level(network: nn.Module, batch: Tensor) -> list[Tensor]:

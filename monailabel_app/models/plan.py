@@ -85,6 +85,8 @@ class NetworkPlan(_Part):
         strides: Per level and axis, the shrinking on the way into that level (1 or 2; level 0 is 1 throughout).
         kernels: Per level and axis, the size of the convolutions.
         deep_supervision: Whether lower levels are trained to give the segmentation too (``dynunet`` only).
+        dropout: Fraction of the features left out in training, and in the passes whose disagreement tells what the
+            network does not know (Gal and Ghahramani, ICML 2016). 0: none.
     """
 
     kind: NetworkKind = NetworkKind.DYNUNET
@@ -92,6 +94,7 @@ class NetworkPlan(_Part):
     strides: tuple[tuple[Annotated[int, Field(ge=1, le=2)], ...], ...]
     kernels: tuple[tuple[Annotated[int, Field(ge=1, le=7)], ...], ...]
     deep_supervision: bool = True
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -8,14 +8,16 @@ import shutil
 import sqlite3
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from pydantic import BaseModel
 
 from monailabel_app.errors import BadInput, Conflict, NotFound
 from monailabel_app.models.networks import load_weights, save_weights
-from monailabel_app.models.version import VersionRecord
+from monailabel_app.models.version import Version, VersionRecord
 from monailabel_app.store.database import Database
 from monailabel_app.store.workspace import sync_folder
 
@@ -23,6 +25,9 @@ WEIGHTS_FILE = "weights.safetensors"
 RECORD_FILE = "version.json"
 ROLLED_BACK = "rolled back from v"
 """Begins the reason of a publication that takes another one back."""
+
+
+RecordType = TypeVar("RecordType", bound=Version)
 
 
 class Publication(BaseModel):
@@ -39,13 +44,19 @@ class Registry:
 
     A version is there as a whole or not at all: its folder is filled under another name, then renamed, then entered in
     the index. Which version is published is one row in the index, so it changes in one step for all processes.
+
+    Args:
+        kind_of: The class of the records of a task, by its name; by default that of segmentations.
     """
 
-    def __init__(self, database: Database, folder: Path) -> None:
+    def __init__(
+        self, database: Database, folder: Path, kind_of: Callable[[str], type[Version]] = lambda task: VersionRecord
+    ) -> None:
         self.database = database
         self.folder = folder
+        self.kind_of = kind_of
 
-    def register(self, record: VersionRecord, weights: dict[str, torch.Tensor]) -> VersionRecord:
+    def register(self, record: RecordType, weights: dict[str, torch.Tensor]) -> RecordType:
         """Keep a new version; its number is the next free one of its task.
 
         Raises:
@@ -61,7 +72,7 @@ class Registry:
         finally:
             shutil.rmtree(partial, ignore_errors=True)  # after a failure; else it has been renamed
 
-    def _enter(self, record: VersionRecord, partial: Path) -> VersionRecord:
+    def _enter(self, record: RecordType, partial: Path) -> RecordType:
         folder = partial.parent
         with self.database.write() as connection:
             query = "SELECT COALESCE(MAX(number), 0) + 1 FROM versions WHERE task = ?"
@@ -83,13 +94,13 @@ class Registry:
             )
         return record
 
-    def get(self, task: str, number: int) -> VersionRecord:
-        """One version.
+    def get(self, task: str, number: int) -> Any:
+        """The record of one version, of the task's class of records.
 
         Raises:
             NotFound: There is no such version.
         """
-        return VersionRecord.model_validate_json((self._folder_of(task, number) / RECORD_FILE).read_text())
+        return self.kind_of(task).model_validate_json((self._folder_of(task, number) / RECORD_FILE).read_text())
 
     def weights_file(self, task: str, number: int) -> Path:
         return self._folder_of(task, number) / WEIGHTS_FILE
@@ -104,7 +115,7 @@ class Registry:
             raise NotFound(f"there is no version {number} of '{task[:60]}'")
         return self.folder / str(folder)
 
-    def list(self, task: str) -> list[VersionRecord]:
+    def list(self, task: str) -> list[Any]:
         """All versions of a task, oldest first."""
         rows = self.database.rows("SELECT number FROM versions WHERE task = ? ORDER BY number", task)
         return [self.get(task, row["number"]) for row in rows]
@@ -117,7 +128,7 @@ class Registry:
         number = self.database.value(query, task)
         return None if number is None else int(str(number))
 
-    def published(self, task: str) -> VersionRecord | None:
+    def published(self, task: str) -> Any | None:
         number = self.published_number(task)
         return None if number is None else self.get(task, number)
 

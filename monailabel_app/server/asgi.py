@@ -8,7 +8,10 @@ from starlette.types import ASGIApp
 import monailabel_app
 from monailabel_app.app import LabelLoopApp
 from monailabel_app.server.access import AccessMiddleware, AccessPolicy
+from monailabel_app.server.loop_answers import answer_routes
 from monailabel_app.server.loop_cases import case_routes
+from monailabel_app.server.loop_selection import selection_routes
+from monailabel_app.server.loop_synthetic import synthetic_routes
 from monailabel_app.server.loop_training import training_routes
 from monailabel_app.server.platform_api import add_error_handlers, add_platform_api
 from monailabel_app.server.train_api import train_routes
@@ -21,7 +24,8 @@ def build_api(app: LabelLoopApp) -> FastAPI:
     folders = () if app.settings.follow_links else (store.catalogue.studies, store.workspace.root)
     add_platform_api(api, log_file=store.workspace.logs / "app.log", folders=folders)
     add_error_handlers(api)
-    for router in (train_routes(app), case_routes(app), training_routes(app)):
+    routers = (train_routes, case_routes, answer_routes, synthetic_routes, training_routes, selection_routes)
+    for router in (routes(app) for routes in routers):
         api.include_router(router)
     return api
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Annotated
 
@@ -10,6 +9,7 @@ from fastapi import APIRouter, File, Form, Query, UploadFile
 from fastapi.responses import FileResponse
 from pydantic import ValidationError
 
+from monailabel_app.active_learning.selection_views import Standing
 from monailabel_app.app import LabelLoopApp
 from monailabel_app.errors import BadInput, NotFound
 from monailabel_app.server.schemas import (
@@ -26,6 +26,7 @@ from monailabel_app.server.schemas import (
     SplitView,
     ValidationCases,
 )
+from monailabel_app.server.selection_schemas import LeaseView
 from monailabel_app.server.uploads import LABEL_SUFFIXES, received
 from monailabel_app.store.annotations import Revision, Status
 from monailabel_app.store.catalogue import Case
@@ -96,8 +97,15 @@ def case_routes(app: LabelLoopApp) -> APIRouter:
                 points=[point.model_dump() for point in draft.points] if draft.points is not None else None,
                 comment=draft.comment,
                 seconds_spent=draft.seconds_spent,
+                submission=draft.submission,
+                based_on=draft.based_on,
             )
-            return AnnotationView.of(store.annotations.save(case_id, draft.author, revision))
+            saved = store.annotations.save(case_id, draft.author, revision)
+        if draft.status is Status.DRAFT:
+            store.leases.renew(case_id, draft.author)
+        else:
+            store.leases.end(case_id, draft.author)
+        return AnnotationView.of(saved)
 
     @router.post("/cases/{case_id}/reopen", summary="Make a submitted annotation a draft again")
     def reopen(case_id: str, request: ReopenRequest) -> AnnotationView:
@@ -148,7 +156,8 @@ class CaseSummaries:
     def page(self, statuses: list[CaseStatus] | None, search: str, offset: int, limit: int) -> CasePage:
         annotators = self._annotators()
         roles = self.store.split.roles()
-        lines = [_summary(case, annotators.get(case.id, []), roles, self._score) for case in self._present_cases()]
+        standings = self.app.selection.standings()
+        lines = [_summary(c, annotators.get(c.id, []), roles, standings.get(c.id)) for c in self._present_cases()]
         wanted = [
             line
             for line in lines
@@ -162,7 +171,7 @@ class CaseSummaries:
             AnnotatorState(author=annotation.author, status=annotation.status)
             for annotation in self.store.annotations.of_case(case.id)
         ]
-        return _summary(case, annotators, self.store.split.roles(), self._score)
+        return _summary(case, annotators, self.store.split.roles(), self.app.selection.standings().get(case.id))
 
     def _present_cases(self) -> list[Case]:
         return [case for case in self.store.catalogue.cases() if case.present]
@@ -173,17 +182,15 @@ class CaseSummaries:
             found.setdefault(row["case_id"], []).append(AnnotatorState(author=row["author"], status=row["status"]))
         return found
 
-    def _score(self, case_id: str) -> float | None:
-        return self.app.scores.get(case_id)
-
 
 def _summary(
     case: Case,
     annotators: list[AnnotatorState],
     roles: dict[str, Role],
-    score: Callable[[str], float | None],
+    standing: Standing | None,
 ) -> CaseSummary:
     given = {annotator.status for annotator in annotators}
+    standing = standing or Standing()
     status = next((status for one, status in _FROM_ANNOTATION.items() if one in given), CaseStatus.NEW)
     return CaseSummary(
         id=case.id,
@@ -194,7 +201,9 @@ def _summary(
         modality=case.modality,
         description=case.description,
         dimension=case.dimension,
-        score=score(case.id),
+        score=standing.score,
+        rank=standing.rank,
+        lease=LeaseView.of(standing.lease) if standing.lease is not None else None,
         problem=case.problem,
     )
 

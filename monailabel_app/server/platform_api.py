@@ -29,7 +29,7 @@ from monailabel.endpoints.user.auth import DEFAULT_USER
 from monailabel.interfaces.utils.app import app_instance
 
 from monailabel_app.errors import BadInput
-from monailabel_app.server import confinement, session_api
+from monailabel_app.server import confinement, sample_api, session_api
 from monailabel_app.server.datastore_api import DatastoreApi
 from monailabel_app.server.error_handlers import add_error_handlers
 from monailabel_app.server.infer_api import InferApi
@@ -189,6 +189,8 @@ def _own_routes(served: ServedFolders, log_file: Path) -> Iterator[_Route]:
     for path, hidden in (("/datastore/image", False), ("/datastore/", True)):
         more = {"summary": "Upload new Image", "include_in_schema": not hidden, "deprecated": hidden or None}
         yield path, "PUT", store.add_image, {**more, "tags": ["Datastore"]}
+    sample = {"summary": "Run Active Learning strategy to get next sample", "tags": ["ActiveLearning"]}
+    yield "/activelearning/{strategy}", "POST", sample_api.next_sample, sample
     yield "/datastore/label", "PUT", store.save_label, {"summary": "Save Finished Label", "tags": ["Datastore"]}
     session: dict[str, Any] = {"tags": ["Session"]}
     yield "/session/{session_id}", "GET", session_api.get_session, {**session, "summary": "Get Session ID"}

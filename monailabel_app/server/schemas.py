@@ -7,10 +7,16 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from monailabel_app.augmentation.plan import GeneratorPlan
+from monailabel_app.augmentation.version import GeneratorVersion
+from monailabel_app.classification.plan import ClassificationPlan
+from monailabel_app.classification.version import ClassificationVersion
 from monailabel_app.models.plan import Plan
 from monailabel_app.models.registry import Publication
 from monailabel_app.models.version import VersionRecord
+from monailabel_app.server.selection_schemas import LeaseView, StrategyInfo
 from monailabel_app.store.annotations import Annotation, Status
+from monailabel_app.store.scheme import Attribute
 from monailabel_app.store.split import Role
 from monailabel_app.training.jobs import Job
 
@@ -26,21 +32,21 @@ class CaseStatus(StrEnum):
     UNUSABLE = "unusable"
 
 
-class StrategyInfo(BaseModel):
-    name: str
-    description: str
-
-
 class TaskInfo(BaseModel):
     """A clinical task.
 
     Attributes:
+        labels: The structures to outline, of a segmentation.
+        attributes: What is asked, of a classification.
+        segment: The structure that a classification is about; None for the whole case.
         published: Number of the version in use, None before the first.
     """
 
     name: str
     kind: str
     labels: list[str]
+    attributes: list[Attribute] = []
+    segment: str | None = None
     published: int | None
 
 
@@ -67,7 +73,10 @@ class CaseSummary(BaseModel):
 
     Attributes:
         role: Whether the patient's annotations train or measure; None until somebody has submitted one.
-        score: By the strategy that was asked last; None if it gives none.
+        score: How uncertain the published version is about it, by the measure of the strategy that was asked last; None
+            for a finished case, and for one that was not looked at yet.
+        rank: Its place by the score among the cases that nobody has finished, from 1.
+        lease: Who works on it at the moment.
         problem: Why the case cannot be used, in plain words.
     """
 
@@ -80,6 +89,8 @@ class CaseSummary(BaseModel):
     description: str | None
     dimension: int | None
     score: float | None
+    rank: int | None
+    lease: LeaseView | None
     problem: str | None
 
 
@@ -148,6 +159,9 @@ class AnnotationDraft(BaseModel):
     Attributes:
         labels: Voxel value of each structure that was looked for, also of those that are not there.
         seconds_spent: Working time since the last save, s.
+        submission: A name made up by the client; sent again under the same one, nothing is saved twice.
+        based_on: Id of the author's revision that this goes on from, 0 for none. If the author has another by now
+            (saved at another machine), the answer is 409. None asks for no such check.
     """
 
     author: str = Field(min_length=1, max_length=120)
@@ -157,6 +171,8 @@ class AnnotationDraft(BaseModel):
     points: list[Point] | None = None
     comment: str | None = Field(None, max_length=10_000)
     seconds_spent: float = Field(0.0, ge=0)
+    submission: str | None = Field(None, min_length=1, max_length=64)
+    based_on: int | None = Field(None, ge=0)
 
 
 class ReopenRequest(BaseModel):
@@ -168,6 +184,21 @@ class ReviewRequest(BaseModel):
     reviewer: str = Field(min_length=1)
     status: Literal[Status.APPROVED, Status.REJECTED]
     comment: str | None = None
+
+
+class AnswersOfCase(BaseModel):
+    """What one author answered about one case; null is "not sure"."""
+
+    case: str
+    author: str
+    status: str
+    answers: dict[str, Any]
+
+
+class AnswersImported(BaseModel):
+    """How many rows of a table were saved."""
+
+    imported: int
 
 
 class SplitView(BaseModel):
@@ -192,7 +223,7 @@ class VersionList(BaseModel):
 
     task: str
     published: int | None
-    versions: list[VersionRecord]
+    versions: list[VersionRecord | ClassificationVersion | GeneratorVersion]
     publications: list[Publication]
 
 
@@ -216,4 +247,4 @@ class PlanView(BaseModel):
     """
 
     version: int | None
-    plan: Plan
+    plan: Plan | ClassificationPlan | GeneratorPlan

@@ -8,10 +8,11 @@ from fastapi import APIRouter, HTTPException
 from pydantic import ValidationError
 
 from monailabel_app.app import LabelLoopApp
+from monailabel_app.augmentation.names import GENERATORS
 from monailabel_app.errors import BadInput, NotFound
 from monailabel_app.server.confinement import check_params
-from monailabel_app.tasks.segmentation import SegmentationTrainer, platform_task
-from monailabel_app.training.jobs import Job, JobState, TrainingRequest, log_file
+from monailabel_app.tasks.trainer import QueuedTrainer, platform_task
+from monailabel_app.training.jobs import SCORING, Job, JobState, TrainingRequest, log_file
 from monailabel_app.training.queue import tail
 
 
@@ -28,7 +29,7 @@ def train_routes(app: LabelLoopApp) -> APIRouter:
         return platform_task(job, tail(log_file(app.store.workspace.jobs, job.id)))
 
     def running() -> list[Job]:
-        return jobs.unfinished()
+        return [job for job in jobs.unfinished() if job.task != SCORING]
 
     @router.get("/", summary="Status of the newest training run, or of all")
     def status(all: bool = False, check_if_running: bool = False) -> Any:
@@ -52,12 +53,13 @@ def train_routes(app: LabelLoopApp) -> APIRouter:
         job = app.training.submit(request)
         return view(app.training.wait(job.id) if run_sync else job)
 
-    @router.post("/", summary="Train all models", deprecated=True)
+    @router.post("/", summary="Train all models that segment or classify", deprecated=True)
     def start_all(params: dict[str, Any] | None = None) -> dict[str, Any]:
         given = params or {}
         return {
             name: {"result": view(app.training.submit(_request(app, name, given.get(name, given)))), "detail": None}
             for name in app.trainers
+            if name not in GENERATORS
         }
 
     @router.delete("/", summary="Stop the running training run and keep its best so far")
@@ -72,7 +74,7 @@ def train_routes(app: LabelLoopApp) -> APIRouter:
 
 def _request(app: LabelLoopApp, model: str, params: dict[str, Any]) -> TrainingRequest:
     trainer = app.trainers.get(model)
-    if not isinstance(trainer, SegmentationTrainer):
+    if not isinstance(trainer, QueuedTrainer):
         raise NotFound(f"there is no trainer '{model[:60]}'; there are: {', '.join(app.trainers)}")
     try:
         return trainer.request(check_params(params))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -22,7 +22,10 @@ def cross_validate(
     cases: Sequence[TrainingCase],
     groups: Sequence[str],
     schedule: Schedule,
+    synthetic: Sequence[TrainingCase] = (),
+    sources: Sequence[Collection[str]] = (),
     max_folds: int = 5,
+    adversarial_weight: float = 0.0,
     seed: int = 0,
     device: torch.device | str = "cpu",
     on_progress: Callable[[int, int, Progress], None] | None = None,
@@ -38,8 +41,12 @@ def cross_validate(
         plan: What to train.
         cases: All annotated cases that are not held out for good.
         groups: For each case, the patient: all cases of one stay in one fold.
+        synthetic: Synthetic cases, which train but are never measured on.
+        sources: For each of these, the patients that it was made from: it trains no fold that one of them is held out
+            of. (Its generator has seen them all the same, so that figures may flatter a little.)
         schedule: Each fold gets its epochs; its time limit is for all folds together, evaluation not counted.
         max_folds: At most so many folds; fewer when there are fewer groups.
+        adversarial_weight: As `fit` takes it.
         seed: Of the folds and of the training.
         device: ``cpu`` or ``cuda``.
         on_progress: Called with the fold (from 1), their number, and the progress of its training.
@@ -54,6 +61,8 @@ def cross_validate(
     """
     if len(cases) != len(groups):
         raise BadInput(f"Cross-validation needs one group for each case, not {len(groups)} for {len(cases)}.")
+    if len(synthetic) != len(sources):
+        raise BadInput("Cross-validation needs the patients that each synthetic case was made from.")
     folds = split_groups(groups, max_folds=max_folds, seed=seed)
     if len(folds) < 2:
         return None
@@ -61,11 +70,15 @@ def cross_validate(
         schedule = replace(schedule, max_seconds=schedule.max_seconds / len(folds))
     results: list[CaseEvaluation] = []
     for number, left_out in enumerate(folds, start=1):
+        hidden = {groups[index] for index in left_out}
+        train = [case for index, case in enumerate(cases) if index not in left_out]
+        train += [case for case, patients in zip(synthetic, sources, strict=True) if hidden.isdisjoint(patients)]
         fitted = fit(
             plan=plan,
-            train=[case for index, case in enumerate(cases) if index not in left_out],
+            train=train,
             validation=(),
             schedule=schedule,
+            adversarial_weight=adversarial_weight,
             seed=seed,
             device=device,
             on_progress=(lambda p, n=number: on_progress(n, len(folds), p)) if on_progress is not None else None,

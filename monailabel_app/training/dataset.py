@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -37,6 +38,8 @@ class TrainingCase:
             between files; only names carry meaning. A name that is missing here was not annotated in this case
             (it may be in the image unmarked), while a name that is here without a voxel is truly absent.
         modality: DICOM modality (``CT``, ``MR``, ...), if known.
+        synthetic: Whether a generator made it.
+        share: Synthetic cases are drawn, all together, at most so many times as often as real ones.
     """
 
     id: str
@@ -44,6 +47,8 @@ class TrainingCase:
     label: Path
     label_names: dict[str, int]
     modality: str | None = None
+    synthetic: bool = False
+    share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,7 @@ class PreparedCase:
         target: ``D x H x W`` uint8, channel numbers of the plan.
         missing: ``channels``; true for labels that were not annotated here.
         places: For each channel that is present, voxels that have it, ``N x D`` int64.
+        synthetic, share: As of the `TrainingCase`.
     """
 
     id: str
@@ -63,6 +69,8 @@ class PreparedCase:
     target: Tensor
     missing: Tensor
     places: dict[int, Tensor] = field(repr=False)
+    synthetic: bool = False
+    share: float = 1.0
 
 
 def read_case(case: TrainingCase) -> tuple[sitk.Image, sitk.Image]:
@@ -105,7 +113,39 @@ def prepare_case(case: TrainingCase, plan: Plan) -> PreparedCase:
     prepared = prepare(image, plan)
     target = _resampled(channel_map(label, case, plan), prepared.layout)
     missing = [False, *(name not in case.label_names for name in plan.labels)]
-    return PreparedCase(case.id, prepared.tensor.half(), target, torch.tensor(missing), _places(target))
+    return PreparedCase(
+        id=case.id,
+        image=prepared.tensor.half(),
+        target=target,
+        missing=torch.tensor(missing),
+        places=_places(target),
+        synthetic=case.synthetic,
+        share=case.share,
+    )
+
+
+def prepare_cases(
+    cases: Sequence[TrainingCase], plan: Plan, on_each: Callable[[int], None] | None = None
+) -> list[PreparedCase]:
+    """Read cases, two at a time (unpacking keeps one core busy).
+
+    Args:
+        on_each: Told after each how many there are; what it raises ends the reading.
+
+    Raises:
+        UnreadableImage, GeometryMismatch, BadInput: A case cannot be used.
+    """
+    ready: list[PreparedCase] = []
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(prepare_case, case, plan) for case in cases]
+        try:
+            for case in waiting:
+                ready.append(case.result())
+                if on_each is not None:
+                    on_each(len(ready))
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return ready
 
 
 def _resampled(channels: np.ndarray, layout: Layout) -> Tensor:
@@ -136,6 +176,9 @@ def _places(target: Tensor) -> dict[int, Tensor]:
 class PatchSampler:
     """Draws where to look next, so that each label gets its share however small or rare it is.
 
+    Of the cases that have a label, synthetic ones are together drawn as often as so many real ones, but at most their
+    share of the real ones; so a label that few real cases have is not learned from synthetic ones alone.
+
     Args:
         cases: The training cases.
         random: The source of chance.
@@ -146,7 +189,9 @@ class PatchSampler:
         self._cases = cases
         self._random = random
         self._foreground = foreground
-        labels = sorted({label for case in cases for label in case.places})
+        # Where no real case has a label, nothing would bound how often synthetic ones are drawn for it.
+        bounding = [case for case in cases if not case.synthetic] or cases
+        labels = sorted({label for case in bounding for label in case.places})
         self._holders = {label: [case for case in cases if label in case.places] for label in labels}
 
     def draw(self, patch_size: Sequence[int]) -> tuple[PreparedCase, np.ndarray]:
@@ -156,16 +201,25 @@ class PatchSampler:
         """
         if self._holders and self._random.random() < self._foreground:
             label = self._random.choice(list(self._holders))
-            case = self._pick(self._holders[label])
+            case = self._pick_case(self._holders[label])
             voxel = self._pick(case.places[label]).numpy()
             centre = voxel + self._random.uniform(-0.25, 0.25, len(patch_size)) * patch_size
         else:
-            case = self._pick(self._cases)
+            case = self._pick_case(self._cases)
             centre = self._random.uniform(0, 1, len(patch_size)) * (np.asarray(case.target.shape) - 1)
         half = np.asarray(patch_size) / 2
         size = np.asarray(case.target.shape, float)
         low, high = np.minimum(half, size / 2), np.maximum(size - half, size / 2)
         return case, np.clip(centre, low, high) - 0.5
+
+    def _pick_case(self, cases: Sequence[PreparedCase]) -> PreparedCase:
+        real = [case for case in cases if not case.synthetic]
+        if not real or len(real) == len(cases):
+            return self._pick(cases)
+        synthetic = [case for case in cases if case.synthetic]
+        counting_as = min(len(synthetic), max(case.share for case in synthetic) * len(real))
+        is_real = self._random.random() * (len(real) + counting_as) < len(real)
+        return self._pick(real if is_real else synthetic)
 
     def _pick(self, items: Sequence[Item] | Tensor) -> Item | Tensor:
         return items[int(self._random.integers(len(items)))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import json
 import time
 import uuid
@@ -12,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from monailabel_app.errors import Conflict, NotFound
-from monailabel_app.models.version import EpochRecord
+from monailabel_app.models.version import AdversarialEpoch, EpochRecord, ScoreEpoch
 from monailabel_app.store.database import Database
 
 
@@ -38,12 +39,19 @@ class StartFrom(StrEnum):
     SCRATCH = "scratch"
 
 
+SEGMENTATION = "segmentation"
+"""The task whose versions outline structures."""
+
+SCORING = "scoring"
+"""The task of a job that looks at cases instead of training; it gives way to all others."""
+
+
 class TrainingRequest(BaseModel):
     """What a training run is to do; what is not given comes from the server's settings."""
 
     model_config = ConfigDict(extra="forbid")
 
-    task: str = "segmentation"
+    task: str = SEGMENTATION
     start: StartFrom | int = Field(StartFrom.PUBLISHED, description="published, scratch, or the number of a version.")
     epochs: int = Field(100, gt=0)
     steps_per_epoch: int | None = Field(None, gt=0, description="By default from the amount of data.")
@@ -51,6 +59,11 @@ class TrainingRequest(BaseModel):
     learning_rate: float | None = Field(None, gt=0)
     labels: tuple[str, ...] = Field((), description="By default the server's labels, else those annotated.")
     plan: dict[str, Any] = Field(default_factory=dict, description="Values that replace those of the plan.")
+    synthetic_share: float | None = Field(
+        None, ge=0, le=4, description="Approved synthetic images are drawn at most so many times as often as real ones."
+    )
+    candidates: int | None = Field(None, ge=1, le=1000, description="Synthetic images that a generator is to make.")
+    adversarial: bool = Field(False, description="Train the segmentation against a discriminator of label maps, too.")
     seed: int = 0
     device: str = "auto"
     requested_by: str = ""
@@ -68,7 +81,7 @@ class JobProgress(BaseModel):
     epochs: int = 0
     seconds_left: float | None = None
     message: str = ""
-    curve: list[EpochRecord] = []
+    curve: list[EpochRecord | ScoreEpoch | AdversarialEpoch] = []
 
 
 class Job(BaseModel):
@@ -124,8 +137,22 @@ class JobTable:
         return _job(row)
 
     def list(self, limit: int = 50) -> list[Job]:
-        """The newest jobs first."""
-        return [_job(row) for row in self.database.rows("SELECT * FROM jobs ORDER BY created DESC LIMIT ?", limit)]
+        """The newest jobs first, without those that score."""
+        query = "SELECT * FROM jobs WHERE task != ? ORDER BY created DESC LIMIT ?"
+        return [_job(row) for row in self.database.rows(query, SCORING, limit)]
+
+    def of_task(self, task: str, limit: int) -> builtins.list[Job]:
+        """The newest jobs of a task first."""
+        rows = self.database.rows("SELECT * FROM jobs WHERE task = ? ORDER BY created DESC LIMIT ?", task, limit)
+        return [_job(row) for row in rows]
+
+    def forget_ended(self, task: str, keep: int) -> builtins.list[str]:
+        """Delete all but the newest ended jobs of a task; return the ids of those deleted."""
+        query = "SELECT id FROM jobs WHERE task = ? AND state IN (?, ?, ?) ORDER BY created DESC LIMIT -1 OFFSET ?"
+        gone = [row["id"] for row in self.database.rows(query, task, *ENDED, keep)]
+        with self.database.write() as connection:
+            connection.executemany("DELETE FROM jobs WHERE id = ?", [(job_id,) for job_id in gone])
+        return gone
 
     def unfinished(self) -> list[Job]:
         """Queued and running jobs, oldest first."""
@@ -183,6 +210,11 @@ class JobTable:
 def log_file(folder: Path, job_id: str) -> Path:
     """Where a job's output goes."""
     return folder / job_id / "log.txt"
+
+
+def preview_file(folder: Path, job_id: str) -> Path:
+    """Where a job that trains a generator puts a picture of what it makes so far."""
+    return folder / job_id / "preview.png"
 
 
 def _job(row: Any) -> Job:

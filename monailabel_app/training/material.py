@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import psutil
 import torch
@@ -12,11 +12,13 @@ from monailabel_app.models.plan import Plan
 from monailabel_app.models.version import AnnotationUse
 from monailabel_app.store.annotations import Annotation
 from monailabel_app.store.geometry import Geometry
+from monailabel_app.store.samples import SampleKind
 from monailabel_app.store.split import Role
 from monailabel_app.store.store import Store
 from monailabel_app.training.dataset import TrainingCase
 from monailabel_app.training.jobs import TrainingRequest
 from monailabel_app.training.planning import make_plan
+from monailabel_app.training.synthetic import UsableSamples, training_case, usable_samples
 
 ENOUGH_VALIDATION_PATIENTS = 2
 """With fewer validation patients than this, figures come from cross-validation."""
@@ -31,6 +33,9 @@ class Material:
         labels: Names of the structures to learn.
         dimension: 2 or 3: that of most of the annotated images; the others are left out.
         left_out: Ids of annotated cases of the other dimension.
+        synthetic: Approved synthetic pairs that train, too. They are in neither list of cases: nothing is measured on
+            them, nothing is planned after them, and no generator learns from them.
+        samples: What is known of these, in their order, and which ones are not used.
     """
 
     train: list[TrainingCase]
@@ -40,6 +45,8 @@ class Material:
     labels: list[str]
     dimension: int
     left_out: list[str]
+    synthetic: list[TrainingCase] = field(default_factory=list)
+    samples: UsableSamples | None = None
 
     @property
     def has_enough_validation(self) -> bool:
@@ -48,7 +55,7 @@ class Material:
 
 
 def gather(store: Store, request: TrainingRequest) -> Material:
-    """Collect what is annotated.
+    """Collect what is annotated, and the approved synthetic pairs that may train beside it.
 
     Raises:
         Conflict: There is nothing to train on; the message says what is missing.
@@ -58,7 +65,7 @@ def gather(store: Store, request: TrainingRequest) -> Material:
     labels = list(request.labels) or store.annotations.label_names()
     if not annotations or not labels:
         raise Conflict("no annotated case: submit at least one segmentation, then train")
-    dimensions = {one.case_id: _dimension(store.catalogue.geometry(one.case_id)) for one in annotations}
+    dimensions = {one.case_id: plane_dimension(store.catalogue.geometry(one.case_id)) for one in annotations}
     counts = list(dimensions.values())
     dimension = max(set(counts), key=counts.count)
     chosen = [one for one in annotations if dimensions[one.case_id] == dimension]
@@ -66,11 +73,12 @@ def gather(store: Store, request: TrainingRequest) -> Material:
     roles = store.split.roles()
     for annotation in chosen:
         case = store.catalogue.get(annotation.case_id)
-        uses.append(_use(annotation, case.patient, roles[case.patient]))
+        uses.append(use_of(annotation, case.patient, roles[case.patient]))
         cases.append(_case(store, annotation, case.modality))
     train = [case for case, use in zip(cases, uses, strict=True) if use.role == Role.TRAINING]
     if not train:
         raise Conflict("no annotated training case: all annotated patients are validation patients; annotate others")
+    samples = usable_samples(store, SampleKind.PAIR, dimension, request.synthetic_share)
     return Material(
         train=train,
         validation=[case for case, use in zip(cases, uses, strict=True) if use.role == Role.VALIDATION],
@@ -79,15 +87,18 @@ def gather(store: Store, request: TrainingRequest) -> Material:
         labels=labels,
         dimension=dimension,
         left_out=[one.case_id for one in annotations if dimensions[one.case_id] != dimension],
+        synthetic=[training_case(sample, samples.share) for sample in samples.samples],
+        samples=samples,
     )
 
 
-def _dimension(geometry: Geometry) -> int:
+def plane_dimension(geometry: Geometry) -> int:
     """2 for a plane image, also one that is stored as a volume of one slice."""
     return 2 if geometry.dimension == 3 and geometry.size[2] == 1 else geometry.dimension
 
 
-def _use(annotation: Annotation, patient: str, role: Role) -> AnnotationUse:
+def use_of(annotation: Annotation, patient: str, role: Role) -> AnnotationUse:
+    """What a version's record keeps of an annotation that it learned from or was measured on."""
     return AnnotationUse(
         case_id=annotation.case_id,
         patient=patient,
@@ -123,8 +134,13 @@ def plan_for(store: Store, request: TrainingRequest, device: torch.device) -> Pl
 
 def plan_of(material: Material, request: TrainingRequest, device: torch.device) -> Plan:
     """The plan for some material on a device."""
-    memory = torch.cuda.get_device_properties(device).total_memory / 2**30 if device.type == "cuda" else None
+    memory = device_memory_gb(device)
     return make_plan(material.train, labels=material.labels, device_memory_gb=memory, overrides=request.plan or None)
+
+
+def device_memory_gb(device: torch.device) -> float | None:
+    """Memory of a GPU, GB; none for the CPU."""
+    return torch.cuda.get_device_properties(device).total_memory / 2**30 if device.type == "cuda" else None
 
 
 def hardware_of(device: torch.device) -> dict[str, str]:

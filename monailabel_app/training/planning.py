@@ -39,6 +39,9 @@ AIR_HU = -500
 VOXELS_ACROSS = 5
 """The smallest structure stays at least about this many voxels wide."""
 
+VOXELS_FOR_ALL_LEVELS = 8
+"""A label of this extent still has 2 voxels after two halvings."""
+
 WHOLE_IMAGE_BONUS = 1.8
 """A patch may be larger by this factor if it then holds a whole image: no window is computed twice."""
 
@@ -171,6 +174,7 @@ def _plan(looks: Sequence[_Look], labels: list[str], dimension: int, memory_gb: 
         f"A U-Net as laid out by nnU-Net with {len(filters)} resolutions and {filters[0]} to {filters[-1]} features, "
         f"as large as suits {machine}."
     )
+    supervised = _is_seen_by_all_levels(looks, spacing, reasons)
     normalisation = _normalisation(looks, reasons)
     return Plan(
         labels=labels,
@@ -179,7 +183,7 @@ def _plan(looks: Sequence[_Look], labels: list[str], dimension: int, memory_gb: 
         patch_size=patch,
         batch_size=budget.batch_size,
         normalisation=normalisation,
-        network=NetworkPlan(filters=filters, strides=strides, kernels=kernels),
+        network=NetworkPlan(filters=filters, strides=strides, kernels=kernels, deep_supervision=supervised),
         augmentation=_augmentation(normalisation.kind, labels, memory_gb, reasons),
         reasons=reasons,
     )
@@ -248,6 +252,19 @@ def _levels(
         if len(strides) >= 3 and (len(strides) == max_levels or not long.any()):
             return strides, kernels
         sizes, steps = sizes / stride, steps * stride
+
+
+def _is_seen_by_all_levels(looks: Sequence[_Look], spacing: np.ndarray, reasons: dict[str, str]) -> bool:
+    """Whether lower levels can be trained on the labels: a small one is gone there, and they learn that it never is."""
+    voxel_mm = float(np.prod(spacing)) ** (1 / len(spacing))
+    smallest = float(np.median([look.smallest_label_mm for look in looks])) / voxel_mm
+    if smallest >= VOXELS_FOR_ALL_LEVELS:
+        return True
+    reasons["network"] += (
+        f" Its lower levels are not trained to give the segmentation too: the smallest label is about {smallest:.0f} "
+        "voxels across, and would be gone there."
+    )
+    return False
 
 
 def _normalisation(looks: Sequence[_Look], reasons: dict[str, str]) -> Normalisation:

@@ -15,11 +15,14 @@ from pathlib import Path
 import psutil
 
 from monailabel_app.store.database import Database
-from monailabel_app.training.jobs import Job, JobState, JobTable, TrainingRequest, log_file
+from monailabel_app.training.jobs import SCORING, Job, JobState, JobTable, TrainingRequest, log_file
 
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.3
+
+WORKER = "monailabel_app.tasks.worker"
+"""A name, for its process alone: it knows all tasks, and so stands above this room."""
 
 PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
 """Threads of torch that wait sleep, and leave their core to the other process: training and predictions run side by
@@ -39,12 +42,16 @@ class TrainingQueue:
 
     A worker is told its workspace and job, and reports through the index. Should the server die, the worker notices
     and stops with its best so far; should the worker die, its job fails with the reason.
+
+    Args:
+        worker: Name of the module that carries a run out, told the workspace and the job.
     """
 
-    def __init__(self, database: Database, workspace: Path, job_folder: Path) -> None:
+    def __init__(self, database: Database, workspace: Path, job_folder: Path, worker: str = WORKER) -> None:
         self.jobs = JobTable(database)
         self.workspace = workspace
         self.job_folder = job_folder
+        self.worker = worker
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="training-queue", daemon=True)
@@ -98,11 +105,13 @@ class TrainingQueue:
             self._wake.clear()
 
     def _next(self) -> Job | None:
-        """The oldest queued job. Workers of an earlier server that have died since are reported on the way."""
+        """The oldest queued job; one that scores only if there is no other. Workers of an earlier server that have died
+        since are reported on the way."""
         queued = None
         for job in self.jobs.unfinished():
             if job.state == JobState.QUEUED:
-                queued = queued or job
+                if queued is None or (queued.task == SCORING and job.task != SCORING):
+                    queued = job
             elif job.pid is not None and not _is_running(job):
                 self._fail_orphan(job)
         return queued
@@ -131,7 +140,7 @@ class TrainingQueue:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             return subprocess.Popen(
-                [sys.executable, "-m", "monailabel_app.training.worker", str(self.workspace), job.id],
+                [sys.executable, "-m", self.worker, str(self.workspace), job.id],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

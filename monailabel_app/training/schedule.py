@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Generic, TypeVar
 
 from monailabel_app.errors import BadInput
-from monailabel_app.models.version import EpochRecord
+from monailabel_app.models.version import AdversarialEpoch, EpochRecord, ScoreEpoch
 
 
 class OptimizerKind(StrEnum):
@@ -60,8 +61,11 @@ class Schedule:
         return self.learning_rate * rising * (1 - done) ** 0.9
 
 
+Epoch = TypeVar("Epoch", EpochRecord, ScoreEpoch, AdversarialEpoch)
+
+
 @dataclass(frozen=True)
-class Progress:
+class Progress(Generic[Epoch]):
     """How far a run is; `step` counts from its beginning, `seconds_left` is an estimate."""
 
     phase: Phase
@@ -69,7 +73,7 @@ class Progress:
     epochs: int
     step: int
     seconds_left: float | None
-    curve: tuple[EpochRecord, ...]
+    curve: tuple[Epoch, ...]
 
 
 class Clock:

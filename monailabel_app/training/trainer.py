@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,8 +24,9 @@ from monailabel_app.models.networks import Weights, build_network, logits_by_lev
 from monailabel_app.models.plan import Plan
 from monailabel_app.models.version import EpochRecord
 from monailabel_app.training.averaging import WeightAverage
-from monailabel_app.training.dataset import PatchBatches, PreparedCase, TrainingCase, prepare_case
+from monailabel_app.training.dataset import PatchBatches, PreparedCase, TrainingCase, prepare_cases
 from monailabel_app.training.loss import merge_missing, segmentation_loss
+from monailabel_app.training.mask_adversary import MaskAdversary
 from monailabel_app.training.schedule import Clock, OptimizerKind, Phase, Progress, Schedule
 
 VALIDATION_SHARE = 0.2
@@ -74,6 +74,7 @@ def fit(
     schedule: Schedule,
     start_weights: Weights | None = None,
     start_labels: Sequence[str] | None = None,
+    adversarial_weight: float = 0.0,
     seed: int = 0,
     device: torch.device | str = "cpu",
     on_progress: Callable[[Progress], None] | None = None,
@@ -87,6 +88,8 @@ def fit(
         schedule: How long.
         start_weights: Weights of an earlier version to go on from; its network and labels may differ.
         start_labels: The labels of `start_weights`, in its order of channels; by default those of the plan.
+        adversarial_weight: What a discriminator's verdict on the masks weighs in the loss (see `MaskAdversary`); with 0
+            there is no discriminator.
         seed: Of all chance. With a time limit, runs still differ by the number of steps the machine manages.
         device: ``cpu`` or ``cuda``.
         on_progress: Called about every second, from this thread.
@@ -103,6 +106,7 @@ def fit(
         torch.manual_seed(seed)
         run = _Run(plan, schedule, torch.device(device), seed, on_progress, should_stop)
         run.start_from(start_weights, start_labels or plan.labels)
+        run.oppose(adversarial_weight)
         try:
             run.train(run.prepared(train), run.prepared(validation))
         except (_Stopped, PredictionStopped):
@@ -177,6 +181,8 @@ class _Run:
         self.best: tuple[float | None, int, Weights | None] = (None, 0, None)
         self.step = self.epoch = 0
         self.reported = -math.inf
+        self.adversary: MaskAdversary | None = None
+        self.adversarial_weight = 0.0
 
     def start_from(self, weights: Weights | None, labels: Sequence[str]) -> None:
         if weights is not None:
@@ -185,18 +191,13 @@ class _Run:
         self.optimizer = _optimizer(self.network, self.schedule)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision is torch.float16)
 
+    def oppose(self, weight: float) -> None:
+        """Give the network a discriminator on its masks, unless it weighs nothing."""
+        if weight > 0:
+            self.adversary, self.adversarial_weight = MaskAdversary(self.plan, self.device), weight
+
     def prepared(self, cases: Sequence[TrainingCase]) -> list[PreparedCase]:
-        """Read the cases, two at a time (unpacking keeps one core busy)."""
-        ready: list[PreparedCase] = []
-        with ThreadPoolExecutor(2) as pool:
-            waiting = [pool.submit(prepare_case, case, self.plan) for case in cases]
-            try:
-                for case in waiting:
-                    ready.append(case.result())
-                    self.check(Phase.PREPARING)
-            finally:
-                pool.shutdown(cancel_futures=True)
-        return ready
+        return prepare_cases(cases, self.plan, lambda done: self.check(Phase.PREPARING))
 
     def train(self, train: Sequence[PreparedCase], validation: Sequence[PreparedCase]) -> None:
         if not any(case.places for case in train):
@@ -250,6 +251,8 @@ class _Run:
         with autocast(self.device, self.precision):
             levels = logits_by_level(self.network, images)
         loss = segmentation_loss(levels, targets, missing)
+        if self.adversary is not None:
+            loss = loss + self.adversarial_weight * self.adversary.penalty(images, levels[0], missing)
         self.step += 1
         if not torch.isfinite(loss):
             return math.nan
@@ -260,6 +263,8 @@ class _Run:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.average.update()
+        if self.adversary is not None:
+            self.adversary.learn(images, levels[0], targets, missing)
         return float(loss.detach())
 
     def validate(self, validator: _Validator) -> float | None:

@@ -1,0 +1,99 @@
+"""Approved synthetic images as training material: which may be used, and which not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from monailabel_app.models.version import SyntheticUse
+from monailabel_app.store.samples import Sample, SampleKind
+from monailabel_app.store.split import Role
+from monailabel_app.store.store import Store
+from monailabel_app.training.dataset import TrainingCase
+
+
+@dataclass(frozen=True)
+class UsableSamples:
+    """What of the bank a training run may use.
+
+    Attributes:
+        samples: Approved ones, in the order in which they were made.
+        patients: For each of them, the patients that something was taken from.
+        left_out: Why others are not used, by their ids.
+        share: They are drawn at most so many times as often as real cases.
+        why: Where the share comes from.
+    """
+
+    samples: list[Sample]
+    patients: list[frozenset[str]]
+    left_out: dict[str, str]
+    share: float
+    why: str
+
+    @property
+    def uses(self) -> list[SyntheticUse]:
+        """For the record of a version."""
+        return [SyntheticUse(sample=one.id, generator=one.generator, sha256=one.sha256) for one in self.samples]
+
+
+def usable_samples(store: Store, kind: SampleKind, dimension: int, share: float | None) -> UsableSamples:
+    """The approved samples that may train.
+
+    One is left out if a case that it was made from belongs to a validation patient by now (figures on that patient
+    would flatter), or was taken out of the store, or if it is of the other dimension or its file is missing.
+
+    Args:
+        dimension: 2 or 3: that of the run.
+        share: As asked for; none for the store's default.
+    """
+    chosen = store.synthetic_share.default()
+    value, why = (chosen.value, chosen.reason) if share is None else (share, "asked for")
+    samples, patients, left_out = [], [], {}
+    roles = store.split.roles()
+    cases = {row["id"]: row for row in store.database.rows("SELECT id, patient, removed FROM cases")}
+    for sample in store.bank.approved(kind) if value > 0 else ():
+        sources = [cases.get(source.case) for source in sample.sources]
+        if any(row is None or row["removed"] for row in sources):
+            left_out[sample.id] = "a case that it was made from was taken out"
+        elif any(roles.get(row["patient"]) == Role.VALIDATION for row in sources):
+            left_out[sample.id] = "a case that it was made from is a validation case"
+        elif dimension_of(sample) != dimension:
+            left_out[sample.id] = f"it is not {dimension}D"
+        elif not all(file.is_file() for file in (sample.image, sample.label) if file is not None):
+            left_out[sample.id] = "its file is missing"
+        else:
+            samples.append(sample)
+            patients.append(frozenset(row["patient"] for row in sources))
+    return UsableSamples(samples, patients, left_out, value, why)
+
+
+def trained_on(real: int, samples: UsableSamples | None) -> str:
+    """For a version's note: how much of its training material is synthetic, and what of the bank was not used.
+
+    Empty where nothing is approved, so that there is nothing to say.
+    """
+    if samples is None:
+        return ""
+    note = f"; trained on {real} real and {len(samples.samples)} synthetic cases" if samples.samples else ""
+    if samples.left_out:
+        reasons = ", ".join(sorted(set(samples.left_out.values())))
+        note += f"; {len(samples.left_out)} approved synthetic images are left out: {reasons}"
+    return note
+
+
+def training_case(sample: Sample, share: float) -> TrainingCase:
+    """A pair as the engine takes it."""
+    assert sample.label is not None  # pairs have a label map
+    return TrainingCase(
+        id=sample.id,
+        image=sample.image,
+        label=sample.label,
+        label_names=sample.labels,
+        modality=sample.modality,
+        synthetic=True,
+        share=share,
+    )
+
+
+def dimension_of(sample: Sample) -> int:
+    """2 for a plane image, also one that is stored as a volume of one slice."""
+    return 2 if len(sample.size) == 2 or sample.size[2] == 1 else 3
