@@ -1,0 +1,154 @@
+"""How a case is shown, and who changed its segmentation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import slicer
+
+from .layers import SURFACE, layerOf
+from .volumes import ijkToRas
+
+_TURNED = "LabelLoop.TurnedFrom"
+_PLANES = ("Sagittal", "Coronal", "Axial")  # across R, A, S
+_EVENTS = (
+    "SourceRepresentationModified",
+    "RepresentationModified",  # all that "Clear" in the Segment Editor tells
+    "SegmentAdded",
+    "SegmentRemoved",
+    "SegmentModified",
+    "SegmentsOrderModified",
+)
+
+
+def setFill(segmentationNode: Any, on: bool) -> None:
+    """Fill the segments in the slice views, or not."""
+    _displayOf(segmentationNode).SetVisibility2DFill(on)
+
+
+def setOutline(segmentationNode: Any, on: bool) -> None:
+    """Outline the segments in the slice views, or not."""
+    _displayOf(segmentationNode).SetVisibility2DOutline(on)
+
+
+def show3D(segmentationNode: Any, on: bool) -> None:
+    """Show the segments in the 3D views; their surfaces are made on request, and thrown away after."""
+    if on:
+        segmentationNode.CreateClosedSurfaceRepresentation()
+        _displayOf(segmentationNode).SetVisibility3D(True)
+    else:
+        segmentationNode.RemoveClosedSurfaceRepresentation()
+
+
+def is3DShown(segmentationNode: Any) -> bool:
+    """Whether the segmentation has surfaces, which the 3D views show."""
+    return bool(segmentationNode.GetSegmentation().ContainsRepresentation(SURFACE))
+
+
+def toggleVisibility(segmentationNode: Any) -> bool:
+    """Hide a segmentation in all views, or show it again; returns whether it is shown now."""
+    display = _displayOf(segmentationNode)
+    display.SetVisibility(not display.GetVisibility())
+    return bool(display.GetVisibility())
+
+
+def showCase(volumeNode: Any, segmentationNode: Any) -> None:
+    """Show a volume in all slice views, whole, with its segmentation over it.
+
+    An image of one slice is shown in its own plane in all slice views; the next volume turns them back.
+    """
+    oneSlice = volumeNode.GetImageData() is not None and volumeNode.GetImageData().GetDimensions()[2] == 1
+    for sliceNode in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
+        _turn(sliceNode, _planeOf(volumeNode) if oneSlice else None)
+    slicer.util.setSliceViewerLayers(background=volumeNode, foreground=None, label=None, fit=True)
+    if segmentationNode is not None:
+        _displayOf(segmentationNode).SetVisibility(True)
+
+
+def _displayOf(segmentationNode: Any) -> Any:
+    segmentationNode.CreateDefaultDisplayNodes()  # does nothing if there is one
+    return segmentationNode.GetDisplayNode()
+
+
+def _planeOf(volumeNode: Any) -> str:
+    """Name of the standard plane that lies closest to a volume's slices."""
+    steps = ijkToRas(volumeNode)[:3, :3]
+    return _PLANES[int(np.abs(np.cross(steps[:, 0], steps[:, 1])).argmax())]
+
+
+def _turn(sliceNode: Any, plane: Any) -> None:
+    before = sliceNode.GetAttribute(_TURNED)
+    if plane is not None:
+        if before is None:
+            sliceNode.SetAttribute(_TURNED, sliceNode.GetOrientation())
+        sliceNode.SetOrientation(plane)
+    elif before is not None:
+        sliceNode.SetOrientation(before)
+        sliceNode.RemoveAttribute(_TURNED)
+
+
+class EditWatch:
+    """Tells when somebody changes what a segmentation means: voxels, names, order, segments added or removed.
+
+    Colours, visibility, terminology and surfaces are no edits.
+
+    Args:
+        onEdit: Called after each change, while VTK tells of it; keep it short.
+    """
+
+    def __init__(self, segmentationNode: Any, onEdit: Callable[[], None]) -> None:
+        self._node = segmentationNode
+        self._onEdit = onEdit
+        self._pauses = 0
+        self._known = self._content()
+        # The node passes on what its vtkSegmentation tells, also after that has been replaced.
+        self._tags: list[int] = [
+            segmentationNode.AddObserver(getattr(slicer.vtkSegmentation, name), self._onEvent) for name in _EVENTS
+        ]
+
+    def pause(self) -> None:
+        """Take no notice, until `resume` has been called as often as this."""
+        self._pauses += 1
+
+    def resume(self) -> None:
+        """Take notice again; what has happened meanwhile is not told."""
+        self._pauses = max(0, self._pauses - 1)
+        if self._pauses == 0:
+            self._known = self._content()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """`pause` and `resume` around a block."""
+        self.pause()
+        try:
+            yield
+        finally:
+            self.resume()
+
+    def stop(self) -> None:
+        """Tell nothing any more; may be called twice."""
+        for tag in self._tags:
+            self._node.RemoveObserver(tag)
+        self._tags = []
+
+    def _onEvent(self, caller: Any, event: str) -> None:
+        if self._pauses:
+            return
+        content = self._content()
+        if content != self._known:
+            self._known = content
+            self._onEdit()
+
+    def _content(self) -> tuple[Any, ...]:
+        """What the segmentation means, in short: VTK counts each change of a voxel array."""
+        segmentation = self._node.GetSegmentation()
+        content = []
+        for segmentId in segmentation.GetSegmentIDs():
+            segment = segmentation.GetSegment(segmentId)
+            layer = layerOf(segment)
+            time = 0 if layer is None else layer.GetMTime()
+            content.append((segmentId, segment.GetName(), segment.GetLabelValue(), time))
+        return tuple(content)

@@ -1,0 +1,5 @@
+"""What a clinician does, without widgets."""
+
+from .workplace import Workplace
+
+__all__ = ["Workplace"]

@@ -1,0 +1,360 @@
+"""Opening cases and closing them again, with nothing of the clinician's work lost on the way."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Callable, Optional, Union
+
+import slicer
+import vtk
+from slicer.i18n import tr as _
+from slicer.util import VTKObservationMixin
+
+from ..client import Given, LoopClient, Watch
+from ..client.plain import plain
+from ..jobs import Job, Signal
+from ..scene import attributes, display
+from ..scene.errors import SceneError
+from ..scene.segmentations import addSegmentation, showLabelMap
+from ..scene.volumes import addVolume
+from .answers import attributesOf, fitting
+from .connection import Connection
+from .material import Material, MaterialSource
+from .notices import Level, NoticeBoard
+from .open_case import OpenCase
+from .outbox import Outbox
+from .prefetch import Prefetch
+from .questions import CANCEL, Answer, Question, Questions
+from .settings import Settings
+
+TASK = "segmentation"
+
+
+class Casework(VTKObservationMixin):
+    """Has at most one case open; everything else in the scene is left alone.
+
+    Attributes:
+        opened: Emitted when a case has been opened.
+        closed: Emitted when there is no open case any more.
+        changed: Emitted when something about the open case is another: edits, nodes that the user has closed, status.
+        busy: Emitted with a sentence and the share done (0 to 1, or None) while a case is fetched; empty at the end.
+        keep: Called with the open case before it is closed when its edits shall be kept; set by the submission.
+        taskOfNext: Says which task a next case is chosen for, None for the server's choice; set by the selection.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        settings: Settings,
+        notices: NoticeBoard,
+        questions: Questions,
+        outbox: Outbox,
+        folder: Path,
+    ) -> None:
+        VTKObservationMixin.__init__(self)
+        self.opened = Signal("case: OpenCase")
+        self.closed = Signal("")
+        self.changed = Signal("")
+        self.busy = Signal("text: str, share: float | None")
+        self.keep: "Callable[[OpenCase], bool]" = lambda case: True
+        self.taskOfNext: "Callable[[], Optional[str]]" = lambda: None
+        self.current: Optional[OpenCase] = None
+        self._connection = connection
+        self._settings = settings
+        self._notices = notices
+        self._questions = questions
+        self._outbox = outbox
+        self._folder = folder
+        self._prefetch = Prefetch(connection)
+        self._opening: "Optional[Job[Any]]" = None
+        scene = slicer.mrmlScene
+        self.addObserver(scene, scene.StartCloseEvent, self._onSceneCloses)
+        self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self._onNodeLeaves)
+        self.addObserver(scene, scene.NodeRemovedEvent, self._onNodeRemoved)
+
+    # --- opening ------------------------------------------------------------------------------------------------------
+
+    def openNext(self, strategy: str) -> None:
+        """Open the case that the server's strategy finds most useful."""
+        current = self.current.id if self.current else None
+        if not self.mayLeave():
+            return
+        server = self._connection.url
+        ahead = self._prefetch.take(server, lambda held: held.strategy == strategy and held.caseId != current)
+        source, annotator, task = self._source(), self._settings.annotator, self.taskOfNext()
+
+        def work(client: LoopClient, watch: Watch) -> "Union[Material, Given]":
+            if ahead is not None:
+                material = source.fetch(client, ahead.caseId, watch, ahead.file)
+                if material.isFreeFor(annotator):  # nobody was faster
+                    return replace(material, given=ahead.given)
+            given = client.giveNext(strategy, annotator, [current] if current else [], task)
+            return given if given.id is None else replace(source.fetch(client, given.id, watch), given=given)
+
+        self._open(work, _("The next case is fetched"))
+
+    def openCase(self, caseId: str) -> None:
+        """Open a case by its id."""
+        case = self.current
+        if case is not None and (case.server, case.id) == (self._connection.url, caseId) and case.volume is not None:
+            display.showCase(case.volume, case.segmentation)
+            return
+        if not self.mayLeave():
+            return
+        ahead = self._prefetch.take(self._connection.url, lambda held: held.caseId == caseId)
+        source, file = self._source(), ahead.file if ahead else None
+        self._open(
+            lambda client, watch: source.fetch(client, caseId, watch, file),
+            _("Case {case} is fetched").format(case=caseId),
+        )
+
+    def cancelOpening(self) -> None:
+        """Stop fetching; the case that was open stays."""
+        if self._opening is not None:
+            self._opening.cancel()
+            self._opening = None
+            self.busy.emit("", None)
+
+    def _source(self) -> MaterialSource:
+        return MaterialSource(self._folder, self._outbox, self._connection.url, self._settings.annotator)
+
+    def _open(self, work: "Callable[[LoopClient, Job[Any]], Union[Material, Given]]", text: str) -> None:
+        self.cancelOpening()
+        self._notices.withdraw("case")
+        self.busy.emit(text, None)
+        self._opening = self._connection.call(
+            work,
+            self._onMaterial,
+            self._onFailed,
+            lambda done, total: self.busy.emit(text, done / total if total else None),
+        )
+
+    def _onFailed(self, error: Exception) -> None:
+        self._opening = None
+        self.busy.emit("", None)
+        self._notices.error(error, "case")
+
+    def _onMaterial(self, material: "Union[Material, Given]") -> None:
+        self._opening = None
+        self.busy.emit("", None)
+        if isinstance(material, Given):  # of no case
+            self._notices.post(Level.INFO, nothingNext(material), "case")
+            return
+        if not self.mayLeave():  # edited while the next one was on its way
+            return
+        try:
+            case = self._intoScene(material)
+        except SceneError as error:
+            self._notices.error(error, "case")
+            return
+        self.current = case
+        self._tellOthers(case)
+        self.opened.emit(case)
+        if self._settings.prefetch:
+            asked = (self._settings.strategy, self._settings.annotator, case.id, self.taskOfNext())
+            self._prefetch.begin(self._source(), *asked)
+
+    def _intoScene(self, material: Material) -> OpenCase:
+        detail, server = material.detail, self._connection.url
+        labels = self._labels()
+        labels += [name for name in material.labelNames if name not in labels]
+        volume = addVolume(material.image, detail.id)
+        segmentation = None
+        try:
+            segmentation = addSegmentation(volume, f"{detail.id} segmentation", labels)
+            if material.label is not None:
+                showLabelMap(segmentation, volume, material.label, material.labelNames)
+        except SceneError:
+            for node in (segmentation, volume):
+                if node is not None:
+                    slicer.mrmlScene.RemoveNode(node)
+            raise
+        self._close()
+        for node in (volume, segmentation):
+            attributes.setCase(node, server, detail.id)
+        case = OpenCase(server, detail, volume.GetID(), segmentation.GetID(), given=material.given)
+        self._fillIn(case, material)
+        self.observe(case)
+        display.showCase(volume, segmentation)
+        return case
+
+    def _labels(self) -> "list[str]":
+        """The structures that the server's task asks for."""
+        served = self._connection.capabilities
+        task = served.task(TASK) if served is not None else None
+        return list(task.labels) if task is not None else []
+
+    def _fillIn(self, case: OpenCase, material: Material) -> None:
+        case.author = self._settings.annotator
+        if material.own is not None:
+            case.revision, case.status, case.comment = material.own.id, material.own.status, material.own.comment
+        case.hasWork = material.label is not None
+        self._fillInAnswers(case, material)
+        if material.unsent is not None:
+            case.unsent = material.unsent
+            if material.unsent.draft.based_on is not None:
+                case.revision = material.unsent.draft.based_on  # what the server has since is not what it goes on from
+            case.comment = material.unsent.draft.comment or case.comment
+            case.edited = material.unsent.hasLabelMap
+            self._notices.post(
+                Level.WARNING, _("This is your work that had not reached the server: submit or save it again."), "case"
+            )
+        case.stopwatch.start(material.unsent.draft.seconds_spent if material.unsent else 0.0)
+
+    def _fillInAnswers(self, case: OpenCase, material: Material) -> None:
+        answers = material.own.classification if material.own is not None else None
+        if material.unsent is not None and material.unsent.draft.classification is not None:
+            answers = material.unsent.draft.classification
+            case.answersEdited = True
+        case.answers = fitting(attributesOf(self._connection.capabilities), answers)
+
+    def _tellOthers(self, case: OpenCase) -> None:
+        others = [one for one in case.detail.annotations if one.author != self._settings.annotator]
+        if others and case.unsent is None:
+            who = ", ".join(f"{one.author} ({one.status})" for one in others)
+            text = _("Others have worked on this case: {who}. Your own work is kept beside theirs.").format(who=who)
+            self._notices.post(Level.INFO, text, "case")
+
+    # --- while it is open ---------------------------------------------------------------------------------------------
+
+    def observe(self, case: OpenCase) -> None:
+        """Watch the case's segmentation for the clinician's edits."""
+        if case.editWatch is not None:
+            case.editWatch.stop()
+        case.editWatch = display.EditWatch(case.segmentation, lambda: self._onEdit(case))
+
+    def adopt(self, segmentation: Any) -> None:
+        """Go on with another segmentation of the open case; the one before stays in the scene."""
+        case = self.current
+        if case is None or segmentation is None or segmentation.GetID() == case.segmentationId:
+            return
+        case.besides = [one for one in case.besides if one != segmentation.GetID()]
+        if case.segmentation is not None:
+            case.besides.append(case.segmentationId)
+        case.segmentationId = segmentation.GetID()
+        attributes.setCase(segmentation, case.server, case.id)
+        case.hasWork = case.edited = True
+        self.observe(case)
+        self.changed.emit()
+
+    def restoreSegmentation(self) -> Any:
+        """An empty segmentation in the place of one that the user has closed."""
+        case = self.current
+        if case is None or case.volume is None:
+            return None
+        segmentation = addSegmentation(case.volume, f"{case.id} segmentation", self._labels())
+        attributes.setCase(segmentation, case.server, case.id)
+        case.segmentationId, case.hasWork = segmentation.GetID(), False
+        self.observe(case)
+        self.changed.emit()
+        return segmentation
+
+    def _onEdit(self, case: OpenCase) -> None:
+        case.stopwatch.signOfLife()
+        case.edits += 1
+        if not (case.edited and case.hasWork):
+            case.edited = case.hasWork = True
+            self.changed.emit()
+
+    # --- closing ------------------------------------------------------------------------------------------------------
+
+    def closeCase(self) -> bool:
+        """Close the open case after asking what becomes of unsaved work; False if the user would rather stay."""
+        if not self.mayLeave():
+            return False
+        self._close()
+        return True
+
+    def mayLeave(self) -> bool:
+        """Ask what becomes of unsaved work; False if the user would rather stay."""
+        case = self.current
+        if case is None or not case.unsaved:
+            return True
+        answer = self._questions.ask(
+            Question(
+                _("Unsaved work"),
+                _unsavedText(case),
+                (Answer("save", _("Save as draft")), Answer("discard", _("Discard"))),
+            )
+        )
+        if answer == CANCEL:
+            return False
+        if answer == "save":
+            return self.keep(case)
+        if case.unsent is not None:
+            self._outbox.remove(case.unsent)
+        case.edited = case.answersEdited = False
+        return True
+
+    def _close(self, removeNodes: bool = True) -> None:
+        """Remove the case's own nodes from the scene, unless they are to stay."""
+        case, self.current = self.current, None
+        if case is None:
+            return
+        if case.editWatch is not None:
+            case.editWatch.stop()
+        for nodeId in (*case.besides, case.segmentationId, case.volumeId) if removeNodes else ():
+            node = slicer.mrmlScene.GetNodeByID(nodeId)
+            if node is not None:
+                slicer.mrmlScene.RemoveNode(node)
+        self.closed.emit()
+
+    def _onSceneCloses(self, caller: Any = None, event: Any = None) -> None:
+        """The user closes the scene: unsaved work goes to the disk, without a question at this point."""
+        self.cancelOpening()
+        case, self.current = self.current, None
+        if case is None:
+            return
+        if case.unsaved:
+            self.keep(case)
+        if case.editWatch is not None:
+            case.editWatch.stop()
+        self.closed.emit()
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _onNodeLeaves(self, caller: Any, event: Any, node: Any) -> None:
+        """The user closes the image: unsaved work goes to the disk as long as its voxels are known."""
+        case = self.current
+        if case is not None and node is not None and node.GetID() == case.volumeId:
+            if case.unsaved:
+                self.keep(case)
+
+    def _onNodeRemoved(self, caller: Any = None, event: Any = None) -> None:
+        case = self.current
+        if case is None:
+            return
+        if case.volume is None:
+            text = _("The image of case {case} was closed: open the case again to go on.").format(case=case.id)
+            self._notices.post(Level.WARNING, text, "case")
+            self._close(removeNodes=not case.edited)  # what could not be kept stays in the scene
+        elif case.segmentation is None and case.editWatch is not None:
+            case.editWatch.stop()
+            case.editWatch = None
+            case.edited = case.hasWork = False
+            self.changed.emit()
+
+    def close(self) -> None:
+        """Let go of everything, as Slicer ends or the module is reloaded; unsaved work goes to the disk."""
+        case = self.current
+        if case is not None and case.unsaved:
+            self.keep(case)
+        self.cancelOpening()
+        self._prefetch.close()
+        if case is not None and case.editWatch is not None:
+            case.editWatch.stop()
+        self.removeObservers()
+
+
+def nothingNext(given: Given) -> str:
+    """Why there is no next case, as a sentence."""
+    why = plain(given.why) or _("All are finished.")
+    return _("There is no next case: {why}").format(why=why[:1].lower() + why[1:])
+
+
+def _unsavedText(case: OpenCase) -> str:
+    if case.outlineUnsaved and case.answersEdited:
+        return _("What you have drawn and answered on case {case} is not saved.").format(case=case.id)
+    if case.answersEdited:
+        return _("What you have answered on case {case} is not saved.").format(case=case.id)
+    return _("What you have drawn on case {case} is not saved.").format(case=case.id)

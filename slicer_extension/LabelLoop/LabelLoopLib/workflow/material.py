@@ -1,0 +1,118 @@
+"""Everything that is needed to open a case, fetched and read in a worker thread."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+from slicer.i18n import tr as _
+
+from ..client import AnnotationView, CaseDetail, ClientError, Given, LoopClient, Watch
+from ..scene.grid import Grid
+from ..scene.image_files import ImageData, readImage, readLabelMap
+from .outbox import Outbox, Unsent
+
+
+@dataclass(frozen=True)
+class Material:
+    """A case as it comes from the server.
+
+    Attributes:
+        own: The annotator's own current annotation on the server.
+        label: The annotator's label map, if there is one.
+        labelNames: Voxel value of each name in ``label``.
+        unsent: Work that never reached the server; ``label`` comes from it if it has one.
+        given: Why the server gave the case; None if it was asked for by its id.
+    """
+
+    detail: CaseDetail
+    image: ImageData
+    own: Optional[AnnotationView]
+    label: Optional[ImageData]
+    labelNames: "dict[str, int]"
+    unsent: Optional[Unsent]
+    given: Optional[Given] = None
+
+    def isFreeFor(self, annotator: str) -> bool:
+        """Whether nobody has finished the case, and nobody else works on it."""
+        lease = self.detail.lease
+        isFinished = any(one.status in ("final", "approved") for one in self.detail.annotations)
+        return not isFinished and (lease is None or lease.annotator == annotator)
+
+
+class MaterialSource:
+    """Fetches cases; images that were fetched ahead are used.
+
+    Args:
+        folder: Where downloads go; nothing of the server's decides on names in it.
+    """
+
+    def __init__(self, folder: Path, outbox: Outbox, server: str, annotator: str) -> None:
+        self._folder = folder
+        self._outbox = outbox
+        self._server = server
+        self._annotator = annotator
+
+    def fetchImage(self, client: LoopClient, caseId: str, watch: Watch) -> Path:
+        """Download an image into a folder of its own; returns the file."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=self._folder))
+        try:
+            return client.downloadImage(caseId, folder, watch)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    def fetch(self, client: LoopClient, caseId: str, watch: Watch, imageFile: Optional[Path] = None) -> Material:
+        """Everything of a case.
+
+        Args:
+            imageFile: The image if it is here already; it is deleted in any case.
+
+        Raises:
+            ClientError: The case cannot be used, or its image is not what the server said it is.
+        """
+        try:
+            detail = client.case(caseId)
+            if detail.problem:
+                raise ClientError(_("Case {case} cannot be used: {why}").format(case=caseId, why=detail.problem))
+            imageFile = imageFile or self.fetchImage(client, caseId, watch)
+            image = readImage(imageFile)
+        finally:
+            if imageFile is not None:
+                shutil.rmtree(imageFile.parent, ignore_errors=True)
+        watch.checkCancelled()
+        _checkGrid(detail, image.grid)
+        own = next((one for one in detail.annotations if one.author == self._annotator), None)
+        unsent = next(iter(self._outbox.find(self._server, caseId, self._annotator)[-1:]), None)
+        label, names = self._label(client, own, unsent, watch)
+        return Material(detail, image, own, label, names, unsent)
+
+    def _label(
+        self, client: LoopClient, own: Optional[AnnotationView], unsent: Optional[Unsent], watch: Watch
+    ) -> "tuple[Optional[ImageData], dict[str, int]]":
+        if unsent is not None and unsent.hasLabelMap:
+            return readLabelMap(unsent.labelFile), dict(unsent.draft.labels or {})
+        if own is None or not own.has_label_map:
+            return None, {}
+        folder = Path(tempfile.mkdtemp(dir=self._folder))
+        try:
+            return readLabelMap(client.downloadLabel(own.id, folder, watch)), dict(own.labels)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _checkGrid(detail: CaseDetail, grid: Grid) -> None:
+    if detail.geometry is None:
+        return
+    difference = Grid.fromServer(detail.geometry).difference(grid)
+    if difference is not None:
+        raise ClientError(
+            _(
+                "The image of case {case} does not lie where the server says it does ({difference}): it is not opened. "
+                "Tell the operator of the server."
+            ).format(case=detail.id, difference=difference)
+        )

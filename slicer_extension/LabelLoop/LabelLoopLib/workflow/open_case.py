@@ -1,0 +1,76 @@
+"""The case that somebody works on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+import slicer
+
+from ..client import CaseDetail, Given
+from ..scene.display import EditWatch
+from .outbox import Unsent
+from .stopwatch import Stopwatch
+
+
+@dataclass
+class OpenCase:
+    """A case with its nodes in the scene.
+
+    Attributes:
+        author: Under whose name it was opened.
+        revision: Id of the annotator's own revision on the server that this goes on from; 0 if there is none.
+        status: Of the annotator's own annotation: empty, ``draft``, ``final``, ``approved`` or ``rejected``.
+        hasWork: Whether the segmentation holds something that a clinician has drawn, loaded or accepted.
+        edited: Whether it holds something that is neither on the server nor in the outbox.
+        answers: By attribute of the classification: a class, a list of classes, or None for "not sure".
+        answersEdited: Whether they are neither on the server nor in the outbox.
+        edits: How often the clinician has changed the segmentation, for telling whether that happened meanwhile.
+        kept: Whether the newest save is on this computer alone.
+        unsent: Work of the outbox that was taken up here; superseded by the next save.
+        given: Why it was given; None if it was opened by hand.
+    """
+
+    server: str
+    detail: CaseDetail
+    volumeId: str
+    segmentationId: str
+    author: str = ""
+    revision: int = 0
+    status: str = ""
+    comment: str = ""
+    hasWork: bool = False
+    edited: bool = False
+    answers: "dict[str, Any]" = field(default_factory=dict)
+    answersEdited: bool = False
+    edits: int = 0
+    kept: bool = False
+    unsent: Optional[Unsent] = None
+    stopwatch: Stopwatch = field(default_factory=Stopwatch)
+    editWatch: Optional[EditWatch] = None
+    besides: "list[str]" = field(default_factory=list)
+    given: Optional[Given] = None
+
+    @property
+    def id(self) -> str:
+        return self.detail.id
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether there is work that would be lost, and that can still be saved."""
+        return self.answersEdited or self.outlineUnsaved
+
+    @property
+    def outlineUnsaved(self) -> bool:
+        """The same for the segmentation alone."""
+        return self.edited and self.segmentation is not None and self.volume is not None
+
+    @property
+    def volume(self) -> Any:
+        """The volume node; None if the user has closed it."""
+        return slicer.mrmlScene.GetNodeByID(self.volumeId)
+
+    @property
+    def segmentation(self) -> Any:
+        """The segmentation node; None if the user has closed it."""
+        return slicer.mrmlScene.GetNodeByID(self.segmentationId)

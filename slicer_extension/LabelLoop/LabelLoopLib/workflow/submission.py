@@ -1,0 +1,192 @@
+"""From the scene to the outbox: drafts and submissions of the open case."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Optional
+
+from slicer.i18n import tr as _
+
+from ..client import AnnotationDraft, AnnotationView
+from ..scene.errors import SceneError
+from ..scene.label_maps import Collected, collect
+from .answers import attributesOf
+from .casework import Casework
+from .connection import Connection
+from .notices import Level, NoticeBoard
+from .open_case import OpenCase
+from .outbox import Outbox, Unsent
+from .questions import CANCEL, Answer, Question, Questions
+from .sender import TOPIC, Sender
+from .settings import Settings
+
+DRAFT, FINAL = "draft", "final"
+
+
+class Submission:
+    """Saves the open case: first to the disk, then to the server, then the copy on disk goes."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        casework: Casework,
+        outbox: Outbox,
+        sender: Sender,
+        settings: Settings,
+        notices: NoticeBoard,
+        questions: Questions,
+    ) -> None:
+        self._connection = connection
+        self._casework = casework
+        self._outbox = outbox
+        self._sender = sender
+        self._settings = settings
+        self._notices = notices
+        self._questions = questions
+        casework.keep = self._keep
+        sender.saved.connect(self._onSaved)
+        sender.isTakenUp = self._isTakenUp
+
+    @property
+    def isReadingList(self) -> bool:
+        """Whether annotations carry answers alone: no label map unless something has been drawn."""
+        return self._settings.readingList and bool(attributesOf(self._connection.capabilities))
+
+    def saveDraft(self, comment: str) -> bool:
+        """Save the open case as a draft; False if the user or the scene said no."""
+        return self._save(DRAFT, comment)
+
+    def submit(self, comment: str) -> bool:
+        """Submit the open case; False if the user or the scene said no."""
+        return self._save(FINAL, comment)
+
+    def reopen(self, caseId: str) -> None:
+        """Make the annotator's submitted annotation a draft again, and open the case."""
+        author = self._settings.annotator
+
+        def reopened(annotation: AnnotationView) -> None:
+            self._sender.saved.emit(annotation)
+            self._casework.openCase(annotation.case_id)
+
+        self._connection.call(
+            lambda client, watch: client.reopen(caseId, author),
+            reopened,
+            lambda error: self._notices.error(error, TOPIC),
+        )
+
+    def _save(self, status: str, comment: str) -> bool:
+        case = self._casework.current
+        if case is None or case.volume is None:
+            return False
+        if case.segmentation is None and not self.isReadingList:
+            text = _("The segmentation was closed: predict, or open the case again, before you save.")
+            self._notices.post(Level.WARNING, text, TOPIC)
+            return False
+        try:
+            collected = None if self.isReadingList and not case.outlineUnsaved else _collected(case)
+        except SceneError as error:
+            self._notices.error(error, TOPIC)
+            return False
+        if not self._accepted(case, collected, status):
+            return False
+        case.comment = comment
+        return self._putAndSend(case, collected, status)
+
+    def _accepted(self, case: OpenCase, collected: Optional[Collected], status: str) -> bool:
+        """Ask where the annotation would not hold all that was drawn or is asked, or nothing at all."""
+        said = _lost(collected) if collected is not None else []
+        if status == FINAL and collected is not None and not collected.voxels.any():
+            said.append(_("Every segment is empty: this says that none of the structures is in the image."))
+        leftOut = self._unanswered(case) if status == FINAL else []
+        if leftOut:
+            said.append(_("Not answered: {names}.").format(names=", ".join(leftOut)))
+        if not said:
+            return True
+        question = Question(_("Save the annotation"), "\n".join(said), (Answer("save", _("Save")),))
+        return self._questions.ask(question) != CANCEL
+
+    def _unanswered(self, case: OpenCase) -> "list[str]":
+        """What is asked about every case and was left out; somebody who answers nothing just outlines."""
+        if not case.answers and not self.isReadingList:
+            return []
+        asked = attributesOf(self._connection.capabilities)
+        return [one.name for one in asked if one.scope == "case" and one.name not in case.answers]
+
+    def _keep(self, case: OpenCase) -> bool:
+        """Write a draft of the open case before it is closed; it is sent as soon as the server can be reached."""
+        try:
+            collected = _collected(case) if case.outlineUnsaved else None
+        except SceneError as error:
+            self._notices.error(error, TOPIC)
+            return False
+        return self._putAndSend(case, collected, DRAFT)
+
+    def _putAndSend(self, case: OpenCase, collected: Optional[Collected], status: str) -> bool:
+        unsent = self._put(case, collected, status)
+        if unsent is None:
+            return False
+        self._sender.send(unsent)
+        self._casework.changed.emit()
+        return True
+
+    def _put(self, case: OpenCase, collected: Optional[Collected], status: str) -> Optional[Unsent]:
+        """Write the work to disk; from here on it is safe."""
+        draft = AnnotationDraft(
+            author=self._settings.annotator,
+            status=status,
+            labels=dict(collected.names) if collected is not None else None,
+            classification=dict(case.answers) if case.answers or case.answersEdited else None,
+            comment=case.comment,
+            seconds_spent=round(case.stopwatch.take(), 1),
+            submission=uuid.uuid4().hex,
+            based_on=case.revision if case.author == self._settings.annotator else None,
+        )
+        try:
+            unsent = self._outbox.put(case.server, case.id, draft, collected.image if collected else None)
+        except (OSError, RuntimeError, SceneError) as error:
+            case.stopwatch.giveBack(draft.seconds_spent)
+            text = _("The work cannot be written to {folder}: {why}").format(folder=self._outbox.folder, why=error)
+            self._notices.post(Level.ERROR, text, TOPIC)
+            return None
+        if case.unsent is not None:
+            if collected is not None or not case.unsent.hasLabelMap:
+                self._outbox.remove(case.unsent)  # the new one holds it all
+            case.unsent = None
+        case.edited, case.answersEdited, case.kept = False, False, True
+        return unsent
+
+    def _isTakenUp(self, unsent: Unsent) -> bool:
+        case = self._casework.current
+        return case is not None and case.unsent is not None and case.unsent.id == unsent.id
+
+    def _onSaved(self, annotation: AnnotationView) -> None:
+        case = self._casework.current
+        if case is None or case.server != self._connection.url:
+            return
+        if (case.id, self._settings.annotator) == (annotation.case_id, annotation.author):
+            case.kept = False
+            case.revision, case.status, case.author = annotation.id, annotation.status, annotation.author
+            self._casework.changed.emit()
+
+
+def _collected(case: OpenCase) -> Collected:
+    return collect(case.segmentation, case.volume)
+
+
+def _lost(collected: Collected) -> "list[str]":
+    """Where the label map does not hold all that is drawn, in sentences."""
+    said = [
+        _("'{first}' and '{second}' overlap in {count} voxels: there, '{second}' counts.").format(
+            first=overlap.first, second=overlap.second, count=overlap.voxels
+        )
+        for overlap in collected.overlaps
+    ]
+    said += [
+        _("{count} voxels of '{name}' lie outside the image and are not saved.").format(name=name, count=count)
+        for name, count in collected.outside.items()
+    ]
+    said += [
+        _("'{name}' is so small that it falls between the image's voxels: nothing of it is saved.").format(name=name)
+        for name in collected.tooSmall
+    ]
+    return said

@@ -1,0 +1,1 @@
+"""A clinician's work through ``Workplace``, against a real server, also when things go wrong."""

@@ -1,0 +1,231 @@
+"""What becomes of unsaved work when the clinician goes on, closes something, or sits at two computers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+import slicer
+from LabelLoopLib.scene.grid import Grid
+from LabelLoopLib.scene.image_files import ImageData
+from LabelLoopLib.scene.volumes import addVolume, gridOf
+
+from tests.slicer.bed.waiting import run_events, wait_for
+
+from .clinician import Clinician
+from .proxy import Proxy
+from .site import Site
+
+Enter = Callable[..., Clinician]
+
+
+@pytest.fixture
+def proxy(site: Site) -> Iterator[Proxy]:
+    with Proxy(site.port) as proxy:
+        yield proxy
+
+
+def statuses(site: Site, case_id: str, author: str) -> list[str]:
+    return [one["status"] for one in site.history(case_id) if one["author"] == author]
+
+
+# --- going on to another case ----------------------------------------------------------------------------------------
+
+
+def test_unsaved_work_is_asked_about_before_the_next_case(clinic: Enter, site: Site) -> None:
+    anna = clinic().connect(site.url)
+    case = anna.open("phantom_001")
+    drawn = anna.draw_something()
+    wait_for(lambda: anna.place.runner.activeJobs == 0, 20, "the lease")
+    anna.questions.answers = ["cancel"]
+    anna.place.casework.openNext("in-order")
+    assert anna.place.runner.activeJobs == 0 and anna.case is case and case.edited
+    assert (anna.drawn()["liver"] == (drawn == 1)).all()
+
+    anna.questions.answers = ["save"]
+    anna.next()
+    anna.wait_until_sent()
+    assert anna.case.id != "phantom_001" and statuses(site, "phantom_001", anna.name) == ["draft"]
+    anna.draw_something()
+    anna.questions.answers = ["discard"]
+    anna.open("phantom_001")
+    assert (anna.drawn()["liver"] == (drawn == 1)).all()
+    assert anna.outbox() == [] and len(slicer.util.getNodesByClass("vtkMRMLSegmentationNode")) == 1
+
+
+def test_what_is_drawn_while_the_next_case_comes_is_asked_about_too(clinic: Enter, site: Site, proxy: Proxy) -> None:
+    anna = clinic().connect(proxy.url)
+    case = anna.open("phantom_001")
+    proxy.delay = 0.2
+    anna.place.casework.openNext("in-order")
+    anna.draw_something()
+    anna.questions.answers = ["cancel"]
+    wait_for(lambda: anna.questions.asked and anna.place.runner.activeJobs == 0, what="the question")
+    assert anna.case is case and case.edited
+    assert len(slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")) == 1
+
+
+def test_a_draft_and_a_submission_clicked_one_after_the_other(clinic: Enter, site: Site, proxy: Proxy) -> None:
+    anna = clinic().connect(proxy.url)
+    anna.open("phantom_001")
+    anna.draw_something()
+    proxy.delay = 0.2
+    assert anna.place.submission.saveDraft("one") and anna.place.submission.submit("two")
+    anna.wait_until_sent()
+    assert statuses(site, "phantom_001", anna.name) == ["draft", "final"]
+    assert anna.told()[-1] == "Submitted: phantom_001" and anna.outbox() == [] and anna.case.status == "final"
+
+
+# --- closing things --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["scene", "module", "volume"])
+def test_unsaved_work_is_kept_when_things_are_closed(clinic: Enter, site: Site, how: str) -> None:
+    anna = clinic().connect(site.url)
+    case = anna.open("phantom_002")
+    drawn = anna.draw_something()
+    if how == "scene":
+        slicer.mrmlScene.Clear()
+    elif how == "volume":
+        slicer.mrmlScene.RemoveNode(case.volume)
+        assert "was closed" in anna.notice("case").text
+    else:
+        anna.place.close()
+    if how != "module":
+        assert anna.case is None
+        anna.wait_until_sent()
+        assert statuses(site, "phantom_002", anna.name) == ["draft"] and anna.outbox() == []
+        again = anna
+    else:
+        again = clinic(computer="Anna").connect(site.url)
+        assert "phantom_002" in again.notice("unsent").text
+    again.open("phantom_002")
+    assert (again.drawn()["spleen"] == (drawn == 2)).all()
+    again.submit()
+    assert again.outbox() == [] and statuses(site, "phantom_002", anna.name)[-1] == "final"
+
+
+def test_what_is_kept_as_the_module_closes_is_not_sent_half_way(
+    clinic: Enter, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anna = clinic().connect(proxy.url)
+    anna.open("phantom_002")
+    anna.draw_something()
+    connection = anna.place.connection
+    leave = connection.disconnect
+
+    def leave_slowly() -> None:
+        run_events(0.5)  # time enough for what was begun before
+        leave()
+
+    monkeypatch.setattr(connection, "disconnect", leave_slowly)
+    anna.place.close()
+    assert anna.outbox() == ["phantom_002"]
+    assert proxy.count("PUT /loop/cases") == 0
+
+
+def test_work_for_one_server_never_goes_to_another(clinic: Enter, site: Site, proxy: Proxy) -> None:
+    """The proxy stands for a second server that has a case of the same name."""
+    anna = clinic().connect(site.url)
+    anna.open("phantom_003")
+    anna.draw_something()
+    anna.connect(proxy.url)
+    assert anna.place.submission.submit("for the first one")
+    assert proxy.count("PUT /loop/cases") == 0 and statuses(site, "phantom_003", anna.name) == []
+    assert site.url in anna.notice("submission").text and anna.outbox() == ["phantom_003"]
+    anna.predict()
+    assert proxy.count("POST /infer") == 0 and site.url in anna.notice("prediction").text
+    anna.connect(site.url)
+    anna.press("unsent", "Send now")
+    anna.wait_until_sent()
+    assert statuses(site, "phantom_003", anna.name) == ["final"] and anna.outbox() == []
+
+
+# --- two clinicians, two computers -----------------------------------------------------------------------------------
+
+
+def test_two_clinicians_on_one_case_are_both_kept(clinic: Enter, site: Site) -> None:
+    anna, bob = clinic("Anna").connect(site.url), clinic("Bob").connect(site.url)
+    anna.open("phantom_004")
+    bob.open("phantom_004")
+    drawn = anna.draw_something()
+    bob.draw("liver", drawn == 2)
+    anna.submit("Anna's")
+    bob.submit("Bob's")
+    assert [(one["author"], one["status"], one["comment"]) for one in site.history("phantom_004")][-2:] == [
+        (anna.name, "final", "Anna's"),
+        (bob.name, "final", "Bob's"),
+    ]
+    bob.place.casework.closeCase()
+    bob.open("phantom_004")
+    assert f"{anna.name} (final)" in bob.notice("case").text and "beside theirs" in bob.notice("case").text
+    assert (bob.drawn()["liver"] == (drawn == 2)).all(), "Bob's own, not Anna's"
+
+
+@pytest.mark.parametrize("choice", ["Save mine on top", "Discard mine"])
+def test_one_clinician_at_two_computers_is_told_of_the_other(clinic: Enter, site: Site, choice: str) -> None:
+    here, there = (clinic("Cleo", computer).connect(site.url) for computer in ("here", "there"))
+    name = here.name
+    for one in (here, there):
+        one.open("picture")
+    drawn = there.draw_something()
+    there.submit("at the other one")
+    here.draw("liver", drawn == 2)
+    here.submit("here")
+    notice = here.notice("submission")
+    assert "another machine" in notice.text and [action.text for action in notice.actions][1] == "Discard mine"
+    assert here.outbox() == ["picture"] and statuses(site, "picture", name) == ["final"]
+    if choice == "Discard mine":
+        here.questions.answers = ["discard"]
+    here.press("submission", choice)
+    here.wait_until_sent()
+    comments = [one["comment"] for one in site.history("picture") if one["author"] == name]
+    assert comments == (["at the other one"] if choice == "Discard mine" else ["at the other one", "here"])
+    assert here.outbox() == []
+    if choice != "Discard mine":
+        here.draw("liver", drawn == 1)
+        here.submit("here again")
+        assert here.outbox() == [] and statuses(site, "picture", name) == ["final"] * 3
+
+
+# --- images of one's own ---------------------------------------------------------------------------------------------
+
+
+def test_a_volume_of_ones_own_becomes_a_case_after_the_question(clinic: Enter, site: Site, proxy: Proxy) -> None:
+    anna = clinic().connect(proxy.url)
+    case = anna.open("phantom_001")
+    voxels = np.arange(24 * 32 * 32, dtype=np.int16).reshape(24, 32, 32)
+    own = addVolume(ImageData(voxels, gridOf(case.volume)), "my CT")
+    sent = anna.place.newCases
+    anna.questions.answers = ["cancel"]
+    sent.send(own, "my_ct")
+    (question,) = anna.questions.asked
+    assert "my CT" in question.text and proxy.url in question.text and "my_ct" in question.text
+    assert not sent.sending and proxy.count("PUT") == 0
+
+    anna.questions.answers = ["send"]
+    sent.send(own, "my_ct")
+    wait_for(lambda: not sent.sending, what="the end of sending")
+    assert anna.notice("new case").text == "The server has the new case my_ct."
+    wait_for(lambda: anna.place.cases.find("my_ct"), what="the new case in the list")
+    anna.press("new case", "Open it")
+    wait_for(lambda: anna.case.id == "my_ct", what="the new case")
+    assert (slicer.util.arrayFromVolume(anna.case.volume) == voxels).all()
+    assert gridOf(anna.case.volume).difference(gridOf(own)) is None
+
+
+def test_a_name_that_is_taken_or_no_name_is_refused_before_anything_is_asked(
+    clinic: Enter, site: Site, proxy: Proxy
+) -> None:
+    anna = clinic().connect(proxy.url)
+    grid = Grid((6, 5, 4), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))
+    own = addVolume(ImageData(np.zeros(grid.shape, np.int16), grid), "own")
+    for name, said in (("phantom_001", "already"), ("a b", "letters"), ("../up", "letters"), ("", "letters")):
+        anna.place.newCases.send(own, name)
+        assert said in anna.notice("new case").text
+    anna.place.cases.cases = []  # somebody else has just sent it: the list here is old
+    anna.questions.answers = ["send"]
+    anna.place.newCases.send(own, "phantom_001")
+    wait_for(lambda: not anna.place.newCases.sending, what="the end of sending")
+    assert "already" in anna.notice("new case").text and proxy.count("PUT") == 0
