@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -201,6 +203,25 @@ def statements_of(store: Store, action: Callable[[], object]) -> list[str]:
     finally:
         store.database.connection.set_trace_callback(None)
     return seen
+
+
+def hear_ctrl_c() -> None:
+    """For a child process: a shell that runs the tests in the background lets all below it ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def as_format(connection: sqlite3.Connection, version: int) -> None:
+    """Make an index what it was in an earlier format, from 1 on; what is in the later tables is lost."""
+    undo = (
+        ("DROP TABLE submissions",),
+        ("ALTER TABLE split DROP COLUMN stratum",),
+        tuple(f"DROP TABLE {table}" for table in ("blinded_items", "sample_decisions", "samples")),
+        tuple(f"DROP TABLE {table}" for table in ("evidence", "leases", "skips", "picks")),
+    )
+    for statements in reversed(undo[version - 1 :]):
+        for statement in statements:
+            connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {version}")
 
 
 def write_patients(folder: Path, patients: Mapping[str, str]) -> None:

@@ -20,7 +20,7 @@ import SimpleITK as sitk
 
 from monailabel_app.demo.client import LoopClient
 from monailabel_app.demo.process import ServerProcess
-from monailabel_app.demo.truth import Truth
+from monailabel_app.store.truth import Truth
 from sample_data import make_phantom, write_studies
 
 GOAL_MS = 200.0

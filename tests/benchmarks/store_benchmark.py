@@ -17,7 +17,10 @@ from tempfile import TemporaryDirectory
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from monailabel_app.active_learning.strategies import RandomStrategy
+from monailabel_app.active_learning.case_pool import CasePool
+from monailabel_app.active_learning.given import Asked
+from monailabel_app.active_learning.next_case import NextCase
+from monailabel_app.models.registry import Registry
 from monailabel_app.store.annotations import Revision, Status
 from monailabel_app.store.datastore import LabelLoopDatastore
 from monailabel_app.store.store import Store
@@ -109,8 +112,8 @@ def working(folder: Path, number: int) -> list[str]:
             store.catalogue.inspect(case)
         saves.append(median(partial(store.annotations.save, case, "anna", revision) for case in fresh))
         looks.append(median(partial(look, store, case) for case in fresh))
-    strategy = RandomStrategy()
-    chosen = median([lambda: strategy.choose(store.unfinished_case_ids(), store, "anna")] * REPEATS)
+    chooser = NextCase(store, CasePool(store, Registry(store.database, store.workspace.versions)))
+    chosen = median([lambda: chooser.choose(Asked("anna", "random"))] * REPEATS)
     status = median([LabelLoopDatastore(store).status] * REPEATS)
     return [
         ratio("save a label map", number, saves),

@@ -13,7 +13,7 @@ import SimpleITK as sitk
 
 from monailabel_app.demo.client import ServerAnswer
 from monailabel_app.demo.process import ServerProcess
-from monailabel_app.demo.truth import Truth
+from monailabel_app.store.truth import Truth
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 
 from monailabel_app.demo.client import ServerAnswer
 from monailabel_app.demo.process import ServerProcess
-from monailabel_app.demo.truth import Truth
+from monailabel_app.store.truth import Truth
 from tests.e2e.conftest import TINY_TRAINING
 
 ME = "Dr. Test"

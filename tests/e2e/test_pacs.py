@@ -15,9 +15,9 @@ import pytest
 import SimpleITK as sitk
 
 from monailabel_app.demo.process import ServerProcess, free_port
-from monailabel_app.demo.truth import Truth
 from monailabel_app.errors import LabelLoopError
 from monailabel_app.store.dicomweb import DicomWebMirror
+from monailabel_app.store.truth import Truth
 
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 

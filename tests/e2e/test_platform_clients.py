@@ -16,7 +16,7 @@ import SimpleITK as sitk
 import monailabel_app
 from monailabel_app.demo.client import LoopClient
 from monailabel_app.demo.process import ServerProcess, free_port
-from monailabel_app.demo.truth import Truth
+from monailabel_app.store.truth import Truth
 from tests.e2e.conftest import TINY_TRAINING
 
 APP = Path(monailabel_app.__file__).parent
@@ -43,7 +43,7 @@ def test_the_platforms_client_goes_through_the_whole_loop(stock_client, server: 
     assert stock_client.info()["datastore"]["completed"] == 4
     assert set(stock_client.info()["labels"]) == set(truth.names)
 
-    task = stock_client.train_start("segmentation", TINY_TRAINING)
+    task = stock_client.train_start("segmentation", dict(TINY_TRAINING))
     assert task["status"] in ("SUBMITTED", "RUNNING")
     assert stock_client.train_status(check_if_running=True)
     deadline = time.monotonic() + 180

@@ -15,11 +15,15 @@ FLOORS = (
     {"models"},
     {"inference"},
     {"training"},
-    {"tasks", "active_learning"},
+    {"classification"},
+    {"augmentation"},
+    {"active_learning"},
+    {"tasks"},
     {"app"},
     {"server"},
     {"main"},
     {"demo", "doctor"},
+    {"answers_cli", "augment_cli", "simulate_cli"},
     {"cli"},
 )
 """From the cellar up; what is on one floor may import its own parts and what is below."""

@@ -174,6 +174,15 @@ def test_thick_slices_are_not_convolved_across_at_first(tmp_path: Path) -> None:
     assert plan.network.strides[1] == (2, 2, 1)
 
 
+def test_lower_levels_are_not_trained_on_labels_that_are_gone_there(tmp_path: Path) -> None:
+    large = write_case(tmp_path, size=(48, 48, 48), spacing=(2.0, 2.0, 2.0))
+    assert make_plan([large], labels=["liver"], device_memory_gb=None).network.deep_supervision
+    small = write_case(tmp_path, size=(12, 12, 12), spacing=(2.0, 2.0, 2.0))
+    plan = make_plan([small], labels=["liver"], device_memory_gb=None)
+    assert not plan.network.deep_supervision
+    assert "about 6 voxels across" in plan.reasons["network"]
+
+
 def test_axes_of_a_plan_are_canonical(tmp_path: Path) -> None:
     # The file's axes run to S, L, P: its third axis, of 1 mm, is the patient's P.
     case = write_case(tmp_path, size=(16, 24, 32), spacing=(4.0, 2.0, 1.0), direction=(0, 1, 0, 0, 0, 1, 1, 0, 0))
