@@ -16,6 +16,7 @@ from typing import Any
 import uvicorn
 
 from monailabel_app.errors import BadInput
+from monailabel_app.lean_imports import UNUSED, as_if_missing
 from monailabel_app.server.access_policy import is_loopback
 from monailabel_app.settings import Settings
 from monailabel_app.store.store import Store
@@ -53,11 +54,12 @@ def serve(settings: Settings, listening: Listening) -> None:
     _tell_the_platform(settings, listening.port)
     # A signal must end in an ordinary exit, so that a running training keeps its best so far.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
-    with contextlib.redirect_stdout(io.StringIO()):  # the platform prints its CORS default, which is not ours
-        import monailabel.app
-        from monailabel.interfaces.utils.app import app_instance
-    logging.getLogger("monailabel").setLevel(logging.WARNING)
-    app_instance()  # here and not in the server's start-up, so that what is wrong with it is said in a sentence
+    with as_if_missing(*UNUSED):
+        with contextlib.redirect_stdout(io.StringIO()):  # the platform prints its CORS default, which is not ours
+            import monailabel.app
+            from monailabel.interfaces.utils.app import app_instance
+        logging.getLogger("monailabel").setLevel(logging.WARNING)
+        app_instance()  # here and not in the server's start-up, so that what is wrong with it is said in a sentence
     uvicorn.run(
         monailabel.app.app,
         host=listening.host,
@@ -88,7 +90,6 @@ def _tell_the_platform(settings: Settings, port: int) -> None:
 
 
 def _as_text(value: Any) -> str:
-
     return json.dumps(value, default=str) if isinstance(value, (list, dict)) else str(value)
 
 

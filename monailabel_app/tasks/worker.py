@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from monailabel_app.errors import LabelLoopError
+from monailabel_app.lean_imports import UNUSED, as_if_missing
 from monailabel_app.store.workspace import Workspace
 
 logger = logging.getLogger(__name__)
@@ -19,14 +20,11 @@ logger = logging.getLogger(__name__)
 NICENESS = 10
 """Training gives way to predictions, which a clinician waits for."""
 
-UNUSED = ("ignite", "mlflow", "torchvision", "transformers", "tensorboard", "pandas", "itk", "cucim")
-"""What MONAI imports if it is there, which takes almost half of a worker's start, and no run uses."""
-
 
 def main(arguments: Sequence[str]) -> int:
     """Carry out one job; the exit status is 0 if it ended as it should."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server decides when a run ends
-    # Here, so that `UNUSED` comes first.
+    # Here, so that what they load can be left out first.
     from monailabel_app.models.registry import Registry
     from monailabel_app.store.store import Store
     from monailabel_app.tasks.kinds import record_of, run_of
@@ -53,5 +51,6 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.modules.update(dict.fromkeys(UNUSED))  # importing a name that is None fails as if it were not installed
-    sys.exit(main(sys.argv[1:]))
+    with as_if_missing(*UNUSED, "itk"):  # only the platform's server needs ITK
+        status = main(sys.argv[1:])
+    sys.exit(status)

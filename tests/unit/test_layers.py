@@ -9,7 +9,7 @@ import monailabel_app
 
 ROOT = Path(monailabel_app.__file__).parent
 FLOORS = (
-    {"errors"},
+    {"errors", "lean_imports"},
     {"settings"},
     {"store"},
     {"models"},
