@@ -22,6 +22,7 @@ class Condition:
         target: ``B x D x H x W`` int64, channels of the plan.
         image: ``B x 1 x D x H x W`` float: the real image; 0 in padding and where there is none.
         hole: ``B x 1 x D x H x W`` float: 1 where the image is to be made, 0 where it is known and in padding.
+        padding: ``B x 1 x D x H x W`` float: 1 where there is no image, since it is smaller than the grid.
         noise: ``B x 1 x D x H x W``, N(0, 1): fine structure that nothing else decides.
         channels: Labels and the background.
     """
@@ -29,6 +30,7 @@ class Condition:
     target: Tensor
     image: Tensor
     hole: Tensor
+    padding: Tensor
     noise: Tensor
     channels: int
 
@@ -48,8 +50,11 @@ class Condition:
         return torch.cat([self.one_hot, self.hole], 1)
 
     def put_in(self, made: Tensor) -> Tensor:
-        """What was made in the hole, what is known outside, blended inside the hole's border."""
-        share = blend(self.hole)
+        """What was made in the hole, what is known outside, blended inside the hole's border with what is known.
+
+        Padding is not known: where the hole touches it, there is nothing to blend with.
+        """
+        share = blend(torch.maximum(self.hole, self.padding))
         return torch.where(self.hole > 0, made * share + self.image * (1 - share), self.image)
 
 
@@ -57,7 +62,7 @@ def blend(hole: Tensor, edge: int = EDGE) -> Tensor:
     """How much of what is made shows: 0 outside the hole, rising to 1 over `edge` voxels inside it.
 
     Args:
-        hole: ``B x 1 x D x H x W``, 0 or 1. Where it touches the border of the image there is nothing to blend with.
+        hole: ``B x 1 x D x H x W``, 0 or 1. Where it touches the border of the grid there is nothing to blend with.
     """
     pool = _POOL[hole.ndim - 2]
     total = layer = hole

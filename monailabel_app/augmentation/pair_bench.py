@@ -79,9 +79,13 @@ class PairBench:
         rows = []
         for number, (image, target, inside) in enumerate(patches):
             noise = torch.randn(1, 1, *self.plan.size, generator=torch.Generator().manual_seed(number))
-            hole = inside[None, None].float()
             condition = Condition(
-                target.long()[None], image[None] * 0, hole, noise.to(self._device), self.segmentation.channels
+                target=target.long()[None],
+                image=image[None] * 0,
+                hole=inside[None, None].float(),
+                padding=(~inside)[None, None].float(),
+                noise=noise.to(self._device),
+                channels=self.segmentation.channels,
             )
             style, _ = generator.style(patches[number - 1][0][None])
             made = condition.put_in(generator(condition.told, style))[0]

@@ -51,16 +51,21 @@ class PairRecipe(PatchRecipe):
     """
 
     def draw(self) -> PairExample:
-        images, targets, holes = [], [], []
+        images, targets, holes, paddings = [], [], [], []
         for _ in range(self.plan.batch_size):
             image, target, inside = self._patches.draw()
             images.append(image)
             targets.append(target.long())
             holes.append(inside & self._hole(target))
-        noise = torch.randn(len(images), 1, *self.plan.size)
-        hole = torch.stack(holes)[:, None].float()
-        channels = len(self.plan.labels) + 1
-        condition = Condition(torch.stack(targets), torch.stack(images), hole, noise.to(self.device), channels)
+            paddings.append(~inside)
+        condition = Condition(
+            target=torch.stack(targets),
+            image=torch.stack(images),
+            hole=torch.stack(holes)[:, None].float(),
+            padding=torch.stack(paddings)[:, None].float(),
+            noise=torch.randn(len(images), 1, *self.plan.size).to(self.device),
+            channels=len(self.plan.labels) + 1,
+        )
         return PairExample(condition.image, condition.judged, condition)
 
     def _hole(self, target: Tensor) -> Tensor:
@@ -142,10 +147,14 @@ class PairGenerator:
         if draw.background is not None:
             background = draw.background.image.float()
         known = torch.where(inside, background, 0.0)[None].to(self.device)
-        hole = (draw.hole & inside)[None, None].float().to(self.device)
-        noise = torch.randn(1, 1, *self.plan.size, generator=chance).to(self.device)
-        target = draw.target.long()[None].to(self.device)
-        condition = Condition(target, known, hole, noise, len(self.plan.labels) + 1)
+        condition = Condition(
+            target=draw.target.long()[None].to(self.device),
+            image=known,
+            hole=(draw.hole & inside)[None, None].float().to(self.device),
+            padding=(~inside)[None, None].float().to(self.device),
+            noise=torch.randn(1, 1, *self.plan.size, generator=chance).to(self.device),
+            channels=len(self.plan.labels) + 1,
+        )
         drawn = self._style(chance) if style is None else style
         if style is None and draw.background is not None:
             drawn = self.style_of(known[0])

@@ -123,14 +123,36 @@ def test_a_hole_is_blended_inside_its_border_and_not_at_the_image_border(dimensi
     assert (blend(torch.ones(1, 1, *[6] * dimension)) == 1).all()
 
 
+def condition_of(image: torch.Tensor, hole: torch.Tensor, padding: torch.Tensor | None = None) -> Condition:
+    nothing = torch.zeros_like(hole)
+    target = torch.zeros(hole.shape[0], *hole.shape[2:], dtype=torch.int64)
+    return Condition(target, image, hole, nothing if padding is None else padding, nothing, 3)
+
+
+@DIMENSIONS
+def test_a_whole_image_in_a_larger_grid_is_what_was_made_up_to_its_border(dimension: int) -> None:
+    inside = torch.zeros(1, 1, *[12] * dimension)
+    inside[(..., *[slice(2, 10)] * dimension)] = 1
+    made = torch.full_like(inside, -2.0)
+    result = condition_of(torch.zeros_like(inside), inside, 1 - inside).put_in(made)
+    assert torch.equal(result, -2.0 * inside)
+
+
+@DIMENSIONS
+def test_a_hole_is_blended_with_what_is_known_and_not_with_padding(dimension: int) -> None:
+    padding, hole = (torch.zeros(1, 1, *[16] * dimension) for _ in range(2))
+    padding[..., :3] = 1
+    hole[..., 3:12] = 1
+    result = condition_of(torch.zeros_like(hole), hole, padding).put_in(torch.ones_like(hole))
+    line = result[(0, 0, *[0] * (dimension - 1))].tolist()
+    assert line == pytest.approx([0.0] * 3 + [1.0] * 7 + [2 / 3, 1 / 3] + [0.0] * 4)
+
+
 @DIMENSIONS
 def test_the_generator_is_told_nothing_of_what_it_is_to_make(dimension: int) -> None:
     size = SIZES[dimension]
     hole = (torch.rand(1, 1, *size) > 0.5).float()
-    one, other = (
-        Condition(torch.zeros(1, *size, dtype=torch.int64), image, hole, torch.zeros_like(hole), 3)
-        for image in (torch.zeros(1, 1, *size), torch.randn(1, 1, *size) * hole)
-    )
+    one, other = (condition_of(image, hole) for image in (torch.zeros(1, 1, *size), torch.randn(1, 1, *size) * hole))
     assert torch.equal(one.told, other.told)
     assert one.told.shape == (1, 6, *size) and one.judged.shape == (1, 4, *size)
     assert torch.equal(one.one_hot[:, 0], torch.ones(1, *size))
