@@ -20,8 +20,9 @@ COPY = Check(name="memorisation", value=0.01, limit=0.1, passed=False, reason="a
 
 def new_sample(*sources: str, **more: Any) -> NewSample:
     """What a generator hands in, made from these cases."""
+    how = f"The label map of {sources[0] if sources else 'case-1'}, turned, scaled and bent."
     fields: dict[str, Any] = {
-        **{"kind": SampleKind.PAIR, "task": "augmentation", "generator": 3, "seed": 17, "how": "Warped."},
+        **{"kind": SampleKind.PAIR, "task": "augmentation", "generator": 3, "seed": 17, "how": how},
         **{"sources": [Source(case=case, role="mask") for case in sources], "labels": {"liver": 1}},
         **{"modality": "CT", "checks": [PASSED]},
     }

@@ -27,6 +27,7 @@ from pydicom.valuerep import format_number_as_ds
 
 import monailabel_app
 from monailabel_app.augmentation.burned_word import burn_in
+from monailabel_app.augmentation.disclosure import how_made, is_partly_real
 from monailabel_app.store.images import read_image
 from monailabel_app.store.samples import WORD, Sample
 
@@ -93,14 +94,11 @@ def _common(sample: Sample) -> Dataset:
     dataset.PatientID = f"{PATIENT_PREFIX}{sample.id.removeprefix('synthetic-')}"
     dataset.PatientName = f"{WORD}^LabelLoop"
     dataset.PatientBirthDate = dataset.PatientSex = ""
-    dataset.PatientIdentityRemoved = "YES"
-    dataset.DeidentificationMethod = "Synthetic image: there is no patient"
-    dataset.QualityControlSubject = "YES"
+    dataset.update(_patient(sample))
     dataset.StudyInstanceUID = _uid(sample, "study")
     dataset.StudyID, dataset.AccessionNumber, dataset.ReferringPhysicianName = "1", "", ""
     dataset.StudyDate = dataset.SeriesDate = dataset.ContentDate = time.strftime("%Y%m%d", moment)
     dataset.StudyTime = dataset.SeriesTime = dataset.ContentTime = time.strftime("%H%M%S", moment)
-    dataset.StudyDescription = f"{WORD} image, not of a patient"
     dataset.SeriesInstanceUID = _uid(sample, "series")
     dataset.SeriesNumber = 1
     dataset.SeriesDescription = f"{WORD} {sample.id.removeprefix('synthetic-')} generator v{sample.generator}"
@@ -122,17 +120,30 @@ def _common(sample: Sample) -> Dataset:
     return dataset
 
 
+def _patient(sample: Sample) -> Dataset:
+    """Whose pixels these are. An edit keeps those of a patient, and nobody looked whether they identify (a face)."""
+    dataset = Dataset()
+    if is_partly_real(sample):
+        dataset.PatientIdentityRemoved = dataset.QualityControlSubject = "NO"
+        dataset.DeidentificationMethod = "New header; pixels of a real patient, partly replaced"
+        dataset.StudyDescription = f"{WORD}: a real patient's image, partly replaced"
+    else:
+        dataset.PatientIdentityRemoved = dataset.QualityControlSubject = "YES"
+        dataset.DeidentificationMethod = "Synthetic image: there is no patient"
+        dataset.StudyDescription = f"{WORD} image, not of a patient"
+    return dataset
+
+
 def _marks(sample: Sample) -> Dataset:
     """What says, in images and segmentation alike, that they are synthetic, and how they were made."""
     dataset = Dataset()
     dataset.add_new(SYNTHETIC_DATA, "CS", "YES")
     dataset.Manufacturer, dataset.ManufacturerModelName = "LabelLoop", f"{sample.task} v{sample.generator}"
     dataset.SoftwareVersions = monailabel_app.__version__
-    # How many, not which: names of cases may be those of patients. The workspace knows them, by the sample's id.
     cases = len({source.case for source in sample.sources})
     dataset.DerivationDescription = (
         f"{WORD}: made by LabelLoop's generator {sample.task} v{sample.generator} with seed {sample.seed}. "
-        f"{sample.how} Made from {cases} training cases. Approved by {sample.reviewer or 'nobody yet'}."
+        f"{how_made(sample)} Made from {cases} training cases. Approved by {sample.reviewer or 'nobody yet'}."
     )[:1024]
     equipment = Dataset()
     equipment.PurposeOfReferenceCodeSequence = _code("109102", "DCM", "Processing Equipment")
@@ -203,6 +214,7 @@ def _segmentation(sample: Sample, label: sitk.Image, slices: list[FileDataset]) 
     result.FrameOfReferenceUID, result.PositionReferenceIndicator = slices[0].FrameOfReferenceUID, ""
     result.ReferencedSeriesSequence = Sequence([_reference(slices)])
     result.update(_marks(sample))
+    result.update(_patient(sample))
     result.BurnedInAnnotation = "NO"  # of its own pixels, which are masks
     return result
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from monailabel_app.augmentation.dicom_export import write_dicom
+from monailabel_app.augmentation.disclosure import record_of
 from monailabel_app.errors import BadInput, Conflict
 from monailabel_app.store.samples import Sample
 
@@ -16,6 +17,10 @@ LIST_FILE = "synthetic.json"
 
 def export_samples(samples: Sequence[Sample], folder: Path, *, dicom: bool = False) -> int:
     """Write samples into a folder, with a list of how each was made, checked and decided about.
+
+    Nothing of it names a case, so that the folder can be passed on: the list (``synthetic.json``) has the record of
+    each sample as `monailabel_app.augmentation.disclosure.record_of` gives it, and the pictures for reviewers, which
+    show a real image beside, stay in the workspace. A reviewer's own words are kept as they are.
 
     Args:
         samples: Those to write.
@@ -39,18 +44,11 @@ def export_samples(samples: Sequence[Sample], folder: Path, *, dicom: bool = Fal
             if dicom:
                 write_dicom(sample, folder)
             else:
-                for file in (sample.image, sample.label, sample.picture):
+                for file in (sample.image, sample.label):
                     if file is not None:
                         shutil.copyfile(file, folder / file.name)
-        kept = [{"name": sample.name, **_record(sample)} for sample in samples]
+        kept = [record_of(sample) for sample in samples]
         (folder / LIST_FILE).write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise BadInput(f"{folder} cannot be written: {error.strerror}") from error
     return len(samples)
-
-
-def _record(sample: Sample) -> dict[str, object]:
-    """What is known of a sample; of its files the names alone, as the paths are those of the server."""
-    record = sample.model_dump(mode="json")
-    files = {name: Path(record[name]).name if record[name] else None for name in ("image", "label", "picture")}
-    return {**record, **files}

@@ -14,12 +14,13 @@ from typer.testing import CliRunner
 
 from monailabel_app.augmentation.burned_word import burn_in, word_bitmap
 from monailabel_app.augmentation.dicom_export import SYNTHETIC_DATA, write_dicom
+from monailabel_app.augmentation.export import export_samples
 from monailabel_app.cli import app as command_line
 from monailabel_app.store.images import read_series
-from monailabel_app.store.samples import SampleDecision
+from monailabel_app.store.samples import Nearest, Sample, SampleDecision, Source
 from monailabel_app.store.store import Store
 from tests.builders import store_with_volumes
-from tests.synthetic_samples import COPY, add_class_image, add_pair
+from tests.synthetic_samples import COPY, add_class_image, add_pair, new_sample, pair
 
 SIZE = (40, 44, 10)
 
@@ -49,6 +50,75 @@ def test_every_file_carries_the_standards_attributes_of_synthetic_images(store: 
         assert dataset.BurnedInAnnotation == "YES"
     assert len({dataset.SOPInstanceUID for dataset in datasets}) == 11
     assert len({dataset.StudyInstanceUID for dataset in datasets}) == 1
+
+
+# As `MaskMaker` writes them.
+WAYS = {
+    "bent": ("The label map of case-1, turned, scaled and bent.", [("case-1", "mask")]),
+    "two label maps": (
+        "The label map of case-1, with the shape of liver drawn 50% of the way to that of case-2.",
+        [("case-1", "mask"), ("case-2", "mask")],
+    ),
+    "another shape": (
+        "The image of case-1, the shape of liver drawn 50% of the way to a bent one of case-2.",
+        [("case-1", "background"), ("case-2", "mask")],
+    ),
+    "a lesion": (
+        "The image of case-1, with a lesion put in whose shape is a varied one of case-2.",
+        [("case-1", "background"), ("case-2", "lesion")],
+    ),
+    "a lesion moved": (
+        "The image of case-1, with a lesion moved.",
+        [("case-1", "background"), ("case-1", "lesion")],
+    ),
+}
+
+
+def made_so(store: Store, said: str) -> Sample:
+    """A pair made in one of the ways."""
+    how, sources = WAYS[said]
+    near = {"nearest": Nearest(case="case-2", distance=0.4), "checks": [COPY]}
+    return add_pair(store, sources=[Source(case=case, role=role) for case, role in sources], how=how, **near)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_no_export_names_a_case(store: Store, tmp_path: Path, way: str) -> None:
+    sample = made_so(store, way)
+    for file in write_dicom(sample, tmp_path / "out"):
+        dataset = pydicom.dcmread(file)
+        assert "case-" not in dataset.to_json() and way in dataset.DerivationDescription
+    for dicom in (True, False):
+        export_samples([sample], tmp_path / f"export-{dicom}", dicom=dicom)
+        text = (tmp_path / f"export-{dicom}" / "synthetic.json").read_text()
+        (record,) = json.loads(text)
+        assert "case-" not in text and way in record["how"]
+        assert record["sources"] == {role: 1 + (way == "two label maps") for _, role in WAYS[way][1]}
+        assert record["nearest"] == 0.4
+        assert record["checks"] == [{"name": "memorisation", "value": 0.01, "limit": 0.1, "passed": False}]
+
+
+def test_the_picture_beside_a_real_image_stays_in_the_workspace(store: Store, tmp_path: Path) -> None:
+    sample = store.bank.add(new_sample("case-1"), *pair(), b"PNG that shows the nearest real image and its name")
+    export_samples([sample], tmp_path / "out")
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == sorted(
+        [sample.image.name, sample.label.name, "synthetic.json"]
+    )
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_pixels_of_a_patient_are_called_so(store: Store, tmp_path: Path, way: str) -> None:
+    is_edit = ("case-1", "background") in WAYS[way][1]
+    for file in write_dicom(made_so(store, way), tmp_path / "out"):
+        dataset = pydicom.dcmread(file)
+        told = [dataset.DeidentificationMethod, dataset.StudyDescription]
+        assert dataset[SYNTHETIC_DATA].value == "YES" and dataset.StudyDescription.startswith("SYNTHETIC")
+        assert dataset.PatientIdentityRemoved == ("NO" if is_edit else "YES")
+        assert dataset.QualityControlSubject == ("NO" if is_edit else "YES")
+        if is_edit:
+            assert "real patient's image, partly replaced" in dataset.DerivationDescription
+            assert all("real patient" in one and "no patient" not in one and "not of" not in one for one in told)
+        else:
+            assert told == ["Synthetic image: there is no patient", "SYNTHETIC image, not of a patient"]
 
 
 def test_the_series_reads_back_as_the_image_but_for_the_word(store: Store, tmp_path: Path) -> None:
