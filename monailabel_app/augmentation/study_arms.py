@@ -16,7 +16,8 @@ from monailabel_app.training.evaluation import evaluate
 from monailabel_app.training.schedule import Schedule
 from monailabel_app.training.trainer import FitResult, fit
 
-STEPS_PER_EPOCH = 20
+LONGEST_EPOCH = 20
+"""Steps between two records of the loss."""
 
 
 class Arm(StrEnum):
@@ -76,6 +77,12 @@ class ArmMaterial:
     synthetic: Sequence[TrainingCase] = ()
 
 
+def in_epochs(steps: int) -> dict[str, int]:
+    """So many steps, neither more nor fewer, as the fields of a `Schedule`."""
+    longest = next(length for length in range(min(LONGEST_EPOCH, steps), 0, -1) if steps % length == 0)
+    return {"epochs": steps // longest, "steps_per_epoch": longest}
+
+
 def train_arm(
     arm: Arm,
     material: ArmMaterial,
@@ -95,7 +102,7 @@ def train_arm(
         arm: How to train.
         material: On what.
         held_out: Cases to measure on.
-        steps: In multiples of `STEPS_PER_EPOCH`, at least one.
+        steps: How many.
         adversarial_weight: Of the discriminator's part in the loss, in the arm that has one.
         seed: Of all chance in training.
         device: Where to train.
@@ -110,7 +117,7 @@ def train_arm(
         plan=plan,
         train=[*material.real, *material.synthetic],
         validation=(),
-        schedule=Schedule(epochs=max(1, steps // STEPS_PER_EPOCH), steps_per_epoch=STEPS_PER_EPOCH),
+        schedule=Schedule(**in_epochs(steps)),
         adversarial_weight=adversarial_weight if kind.adversarial else 0.0,
         seed=seed,
         device=device,

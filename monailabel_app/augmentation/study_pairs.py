@@ -13,9 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from monailabel_app.augmentation.checks.verdict import Verdict
 from monailabel_app.augmentation.material import PairMaterial, check_training_only
-from monailabel_app.augmentation.pair_bench import PairBench
+from monailabel_app.augmentation.pair_bench import PairBench, collapse_in
 from monailabel_app.augmentation.plan import GeneratorKind
 from monailabel_app.augmentation.planning import plan_on_segmentation
+from monailabel_app.augmentation.study_arms import in_epochs
 from monailabel_app.augmentation.study_files import read_record, write_record
 from monailabel_app.augmentation.synthetic import SyntheticPair, to_image, to_label_map
 from monailabel_app.augmentation.trainer import fit_adversarial
@@ -28,7 +29,6 @@ from monailabel_app.training.material import Material, device_memory_gb
 from monailabel_app.training.schedule import Schedule
 
 RECORD_FILE = "pairs.json"
-STEPS_PER_EPOCH = 20
 
 
 class _Record(BaseModel):
@@ -89,6 +89,16 @@ class PairsRecord(_Record):
     checks: list[Check]
 
     @property
+    def collapse(self) -> str:
+        """In words, why the server would not use the generator; empty if it would."""
+        return collapse_in(self.checks)
+
+    @property
+    def approved(self) -> list[PairRecord]:
+        """The pairs to train on: all that passed, and none of a generator that repeats itself."""
+        return [] if self.collapse else [pair for pair in self.pairs if pair.passed]
+
+    @property
     def passed(self) -> int:
         return sum(pair.passed for pair in self.pairs)
 
@@ -120,6 +130,8 @@ class StudyPairs:
     def approved(self, plan: Plan, material: Material, predictor: Predictor | None, share: float) -> list[TrainingCase]:
         """The pairs that pass the checks, which stand in for the clinician here; made if they are not there yet.
 
+        As on a server, none are used of a generator that repeats itself.
+
         Args:
             plan: Of the segmentation.
             material: The annotated cases of the seed: nothing else is looked at.
@@ -145,8 +157,7 @@ class StudyPairs:
                 synthetic=True,
                 share=share,
             )
-            for pair in record.pairs
-            if pair.passed
+            for pair in record.approved
         ]
 
     def image_file(self, pair_id: str) -> Path:
@@ -168,11 +179,7 @@ class StudyPairs:
         )
         known = PairMaterial(plan, cases, material.uses, predictor if self.settings.resegmented else None)
         bench = PairBench(generator_plan, known, self.store.bank, self.device)
-        schedule = Schedule(
-            epochs=max(1, self.settings.steps // STEPS_PER_EPOCH),
-            steps_per_epoch=STEPS_PER_EPOCH,
-            learning_rate=generator_plan.learning_rate,
-        )
+        schedule = Schedule(**in_epochs(self.settings.steps), learning_rate=generator_plan.learning_rate)
         fitted = fit_adversarial(bench.recipe(self.seed), schedule=schedule, seed=self.seed, device=self.device)
         first = self.seed * 1_000_000
         seeds = range(first, first + self.settings.made)

@@ -136,9 +136,21 @@ def _about_pairs(study: Study, pairs: dict[int, PairsRecord]) -> list[str]:
             f"| {seed} | {record.generator_steps} steps, {record.seconds / 60:.1f} minutes | {len(record.pairs)} | "
             f"{record.passed} | {failed} |"
         )
+    lines += ["", *_about_generators(pairs)]
     if (study.folder / SAMPLES_FILE).exists():
         lines += ["", f"![Synthetic pairs beside real cases]({SAMPLES_FILE})"]
     return [*lines, ""]
+
+
+def _about_generators(pairs: Mapping[int, PairsRecord]) -> list[str]:
+    """What the checks found of all pairs of a seed together, where they were not passed."""
+    lines = []
+    for seed, record in pairs.items():
+        reasons = [check.reason for check in record.checks if not check.passed]
+        if reasons:
+            used = " **A server would not use it, so none of its pairs is trained on.**" if record.collapse else ""
+            lines.append(f"- The generator of seed {seed} did not pass all checks: {' '.join(reasons)}{used}")
+    return lines or ["All generators passed the checks of what they made as a whole."]
 
 
 def _by_hand(what: str, values: Mapping[str, Any]) -> str:

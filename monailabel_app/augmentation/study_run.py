@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from pathlib import Path
 
 import SimpleITK as sitk
@@ -67,7 +66,7 @@ def _shown(study: Study, seed: int) -> list[tuple[Shown, Shown | None]]:
     names = {name: channel for channel, name in enumerate(plan.labels, start=1)}
     modality = "CT" if plan.normalisation.kind is IntensityKind.CT else None
     shown = []
-    for pair in islice((pair for pair in record.pairs if pair.passed), SHOWN_PAIRS):
+    for pair in record.approved[:SHOWN_PAIRS]:
         image, mask = read_image(pairs.image_file(pair.id)), read_image(pairs.label_file(pair.id))
         made = Shown.of_files(image, mask, names, f"{pair.way}, seed {seed}", modality=modality, synthetic=True)
         source = real[pair.sources[0]]

@@ -13,18 +13,23 @@ import torch
 from typer.testing import CliRunner
 
 from monailabel_app.augmentation.study import Study, StudySettings
-from monailabel_app.augmentation.study_arms import Arm
+from monailabel_app.augmentation.study_arms import Arm, in_epochs
 from monailabel_app.augmentation.study_data import StudyCases, prepare_cases
 from monailabel_app.augmentation.study_figures import Trial, differences, interval, judge
+from monailabel_app.augmentation.study_files import write_record
 from monailabel_app.augmentation.study_options import StudyOptions, open_study
+from monailabel_app.augmentation.study_pairs import RECORD_FILE, PairRecord, PairsRecord
+from monailabel_app.augmentation.study_report import write_report
 from monailabel_app.augmentation.study_run import carry_out
 from monailabel_app.cli import app
 from monailabel_app.errors import BadInput, LabelLoopError
+from monailabel_app.store.checks import Check
 from monailabel_app.store.split import Role
 from monailabel_app.store.store import Store
 from monailabel_app.store.synthetic_share import SyntheticShare
 from monailabel_app.store.truth import Truth
 from monailabel_app.store.workspace import Workspace
+from monailabel_app.training.schedule import Schedule
 from sample_data import write_studies
 
 TINY_PLAN = {
@@ -253,7 +258,7 @@ def test_synthetic_pairs_are_made_from_the_annotated_cases_of_their_seed_alone(
         assert {pair.way for pair in record.pairs} == {"warp"}, "the only way that weighs anything"
         by_arm = {trial.arm: trial for trial in done.trials if trial.seed == seed}
         assert set(by_arm[Arm.SYNTHETIC].real) == own
-        assert set(by_arm[Arm.SYNTHETIC].synthetic) == {pair.id for pair in record.pairs if pair.passed}
+        assert set(by_arm[Arm.SYNTHETIC].synthetic) == {pair.id for pair in record.approved}
         assert set(by_arm[Arm.MORE_REAL].real) > own and len(by_arm[Arm.MORE_REAL].real) == 4
         assert all(set(trial.cases) == {case.id for case in cases.held_out} for trial in by_arm.values())
     assert verdict is not None and store.synthetic_share.study() == verdict
@@ -276,6 +281,30 @@ def test_a_segmenter_that_is_not_asked_refuses_no_pair(cases: StudyCases, tmp_pa
         assert [check.value is not None for check in checks] == [asked] * 2
         report = (done.folder / "study.md").read_text()
         assert ("finds the masks again is not asked" in report) == (not asked)
+
+
+def test_no_pair_is_used_of_a_generator_that_a_server_would_not_use(cases: StudyCases, tmp_path: Path) -> None:
+    made = study(tmp_path / "study", cases, arms=(Arm.CLASSIC, Arm.SYNTHETIC), seeds=1)
+    fine = Check(name="kid", value=1.0, limit=2.0, passed=True, reason="As real ones.")
+    alike = Check(name="diversity", value=0.9, limit=0.5, passed=False, reason="They are all alike.")
+    pair = PairRecord(id="synthetic-0", seed=0, way="warp", how="Warped.", sources=["a"], checks=[fine])
+    for checks, collapsed in (([fine], False), ([fine, alike], True)):
+        record = PairsRecord(generator_steps=1, seconds=1.0, reconstruction=None, pairs=[pair], checks=checks)
+        write_record(made.pairs(0).folder / RECORD_FILE, record)
+        assert record.passed == 1 and record.approved == ([] if collapsed else [pair])
+        found = made.pairs(0).approved(made.plan(0), made.material(0), None, share=1.0)
+        assert [case.id for case in found] == ([] if collapsed else ["synthetic-0"])
+        write_record(made.folder / "seed-0" / "classic.json", trial(Arm.CLASSIC, 0, 0.5))
+        report = write_report(made, "labelloop augment study").read_text()
+        assert ("They are all alike. **A server would not use it" in report) == collapsed
+        assert ("All generators passed" in report) != collapsed
+
+
+@pytest.mark.parametrize("steps", [1, 19, 20, 30, 31, 400])
+def test_a_study_takes_the_steps_it_was_told(steps: int) -> None:
+    schedule = Schedule(**in_epochs(steps))
+    assert schedule.epochs * schedule.steps_per_epoch == steps
+    assert schedule.steps_per_epoch <= 20
 
 
 def test_a_workspace_is_studied_on_its_own_validation_patients(
