@@ -159,6 +159,9 @@ class GeneratorRun(TrainingRun):
             reason = f"kept, not published: {bench.measure_of} could not be measured (too few training images)"
             return Verdict(publish=False, reason=reason, compared_with=number)
         other = self._measure_published(bench, published)
+        if self.stop.must_end():
+            reason = f"kept, not published: the server ended before v{published.number} was measured beside it"
+            return Verdict(publish=False, reason=reason, compared_with=number)
         if other is None or other.distance is None:
             reason = f"published: v{published.number} could not be measured on today's training images"
             return Verdict(publish=True, reason=reason, compared_with=number)

@@ -13,6 +13,7 @@ import SimpleITK as sitk
 from monailabel_app.augmentation import material as material_module
 from monailabel_app.augmentation.class_run import generated_attribute
 from monailabel_app.augmentation.names import CLASSES, ENHANCEMENT, PAIRS, SYNTHESIS
+from monailabel_app.augmentation.pair_bench import PairBench
 from monailabel_app.augmentation.pairs import STYLES
 from monailabel_app.classification.groups import TASK as CLASSIFICATION
 from monailabel_app.errors import BadInput, Conflict, LabelLoopError
@@ -25,6 +26,7 @@ from monailabel_app.store.store import Store
 from monailabel_app.tasks.kinds import loader_of, record_of, run_of
 from monailabel_app.training.jobs import Job, JobState, JobTable, TrainingRequest, preview_file
 from monailabel_app.training.material import Material, gather
+from monailabel_app.training.stop_signal import StopSignal
 from tests.builders import open_store
 from tests.unit.generators import prepared_case
 
@@ -157,6 +159,27 @@ def test_what_could_not_be_measured_is_kept_and_says_so(tmp_path: Path) -> None:
     decision = registry.get(PAIRS, second.version).decision
     assert not decision.publish and decision.reason.startswith("kept, not published")
     assert registry.published_number(PAIRS) == first.version
+
+
+def test_a_server_that_ends_while_the_published_version_is_measured_publishes_and_enters_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = phantom_store(tmp_path, 8)
+    first = carry_out(store, candidates=1)
+    entered = store.bank.count()
+    measure, measured = PairBench.measure, []
+
+    def measure_and_end(bench: PairBench, *given: Any) -> Any:
+        measured.append(bench)
+        return measure(bench, *given)
+
+    monkeypatch.setattr(PairBench, "measure", measure_and_end)
+    monkeypatch.setattr(StopSignal, "must_end", lambda signal: len(measured) == 2)
+    second = carry_out(store, candidates=1)
+    registry = registry_of(store)
+    decision = registry.get(PAIRS, second.version).decision
+    assert not decision.publish and "the server ended" in decision.reason
+    assert registry.published_number(PAIRS) == first.version and store.bank.count() == entered
 
 
 def test_a_stop_after_an_epoch_keeps_a_version(store: Store) -> None:
