@@ -14,7 +14,7 @@ from monailabel_app.classification.groups import TASK as CLASSIFICATION
 from monailabel_app.classification.groups import Group, groups_of
 from monailabel_app.classification.material import ClassifiedMaterial, gather_classified
 from monailabel_app.classification.networks import Classifier
-from monailabel_app.classification.plan import ClassificationPlan
+from monailabel_app.classification.plan import ClassificationPlan, PlannedAttribute
 from monailabel_app.classification.version import load_classifier
 from monailabel_app.errors import BadInput, Conflict
 from monailabel_app.store.scheme import Attribute, AttributeKind, Scheme
@@ -36,7 +36,8 @@ class ClassRun(GeneratorRun):
             )
         group = groups_of(scheme)[CLASSIFICATION]
         material = gather_classified(self.store, group)
-        answered = [case for case in material.train if case.answers.get(attribute.name) is not None]
+        # Answers of an earlier scheme may name classes that are gone, or be lists.
+        answered = [case for case in material.train if case.answers.get(attribute.name) in attribute.names]
         check_training_only(self.store, (case.id for case in answered))
         check_enough(len(answered))
         plan = self._plan(parent, material, group, attribute, len(answered))
@@ -66,7 +67,7 @@ class ClassRun(GeneratorRun):
             return parent.with_overrides(self.request.plan)
         return plan_classes(
             self._images_plan(material, group),
-            attribute.name,
+            PlannedAttribute(name=attribute.name, kind=attribute.kind, classes=tuple(attribute.names)),
             cases=cases,
             device_memory_gb=device_memory_gb(self.device),
             overrides=self.request.plan,

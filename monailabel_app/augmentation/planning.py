@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 
 from monailabel_app.augmentation.plan import DiscriminatorPlan, GeneratorKind, GeneratorPlan, LossWeights
-from monailabel_app.classification.plan import ClassificationPlan
+from monailabel_app.classification.plan import ClassificationPlan, PlannedAttribute
 from monailabel_app.errors import BadInput
 from monailabel_app.models.plan import Plan
 from monailabel_app.training.dataset import PreparedCase
@@ -105,7 +105,7 @@ ENHANCEMENT_WEIGHTS = LossWeights(adversarial=0.05, feature=0.5, reconstruction=
 
 def plan_classes(
     classification: ClassificationPlan,
-    attribute: str,
+    attribute: PlannedAttribute,
     *,
     cases: int,
     device_memory_gb: float | None,
@@ -115,13 +115,13 @@ def plan_classes(
 
     Args:
         classification: Size, spacing and normalisation of the images; the size is rounded to what the network makes.
-        attribute: One of its attributes that has a single answer.
+        attribute: One that has a single answer, as the scheme asks it: the classification may not know it yet.
         cases: Training cases that have one.
         device_memory_gb: Memory of the GPU, GB; none without a GPU.
         overrides: Values to use instead (see `GeneratorPlan.with_overrides`).
 
     Raises:
-        BadInput: There are too few cases, no such attribute, or the overrides do not fit.
+        BadInput: There are too few cases, or the overrides do not fit.
     """
     check_enough(cases)
     budget = Budget.of(device_memory_gb, classification.dimension)
@@ -132,12 +132,14 @@ def plan_classes(
         float(step * factor) for step, factor in zip(classification.spacing, shrunk, strict=True)
     )
     # A class image is one of the whole case: a region's outline cannot be made with it.
-    images = classification.model_copy(update={"size": size, "spacing": spacing, "region": None})
+    images = classification.model_copy(
+        update={"attributes": (attribute,), "size": size, "spacing": spacing, "region": None}
+    )
     plan = GeneratorPlan(
         kind=GeneratorKind.CLASSES,
         classification=images,
-        classes=classification.attribute(attribute).classes,
-        attribute=attribute,
+        classes=attribute.classes,
+        attribute=attribute.name,
         size=size,
         channels=budget.channels,
         z_dim=NOISE_NUMBERS,

@@ -26,7 +26,8 @@ def small_plan(size: tuple[int, ...] = (16, 16)) -> GeneratorPlan:
         "learning_rate": 3e-3,
         "discriminator_rate": 3e-3,
     }
-    return plan_classes(classification_plan(size), "finding", cases=8, device_memory_gb=None, overrides=overrides)
+    images = classification_plan(size)
+    return plan_classes(images, images.attributes[0], cases=8, device_memory_gb=None, overrides=overrides)
 
 
 def examples(size: tuple[int, ...], numbers: tuple[int, ...] = (0, 1, 0, 1, 0, 1)) -> list[ClassExample]:

@@ -70,7 +70,8 @@ def test_every_planned_size_can_be_trained(shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("norm", CriticNorm)
 def test_a_generator_of_classes_makes_images_of_the_size_it_says(norm: CriticNorm) -> None:
     overrides = {"channels": [4, 4, 8], "discriminator": {"channels": 2, "norm": norm}}
-    plan = plan_classes(classification_plan(), "finding", cases=5, device_memory_gb=None, overrides=overrides)
+    images = classification_plan()
+    plan = plan_classes(images, images.attributes[0], cases=5, device_memory_gb=None, overrides=overrides)
     assert plan.size == (32, 32) and plan.classes == ("yes", "no") and plan.z_dim == 100
     image = build_generator(plan)(torch.randn(2, plan.z_dim + 2))
     assert image.shape == (2, 1, 32, 32)
@@ -81,8 +82,9 @@ def test_a_generator_of_classes_makes_images_of_the_size_it_says(norm: CriticNor
 def test_one_case_is_too_few() -> None:
     with pytest.raises(BadInput, match="at least 2 training cases, and there is 1"):
         planned((16, 16, 16))
+    images = classification_plan()
     with pytest.raises(BadInput, match="at least 2"):
-        plan_classes(classification_plan(), "finding", cases=1, device_memory_gb=None)
+        plan_classes(images, images.attributes[0], cases=1, device_memory_gb=None)
 
 
 @pytest.mark.parametrize(

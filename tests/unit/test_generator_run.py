@@ -230,15 +230,25 @@ def test_enhancement_makes_a_version_that_cleans_images(store: Store) -> None:
 
 
 SCHEME = {"attributes": [{"name": "side", "classes": ["left", "right"]}]}
+SIDES = [{"side": ["left", "right"][number % 2]} for number in range(8)]
+
+
+def classified_store(folder: Path, scheme: Any, answers: list[dict[str, str]]) -> Store:
+    """A store of volumes, each with its answers."""
+    store = phantom_store(folder, len(answers))
+    store.schemes.set(Scheme.of(scheme))
+    for number, answer in enumerate(answers):
+        store.annotations.save(f"case-{number}", "anna", Revision(status=Status.FINAL, classification=answer))
+    return store
+
+
+SMALL_CLASSIFIER = {"size": [16, 16, 16], "network": {"width": 8, "strides": [[1, 1, 1], [2, 2, 2]]}}
+SMALL_CLASSES = {**TINY, "z_dim": 8, "batch_size": 2}
 
 
 def test_images_of_classes_go_into_the_bank_with_their_class(tmp_path: Path) -> None:
-    store = phantom_store(tmp_path, 6)
-    store.schemes.set(Scheme.of(SCHEME))
-    for number in range(6):
-        answers = {"side": ["left", "right"][number % 2]}
-        store.annotations.save(f"case-{number}", "anna", Revision(status=Status.FINAL, classification=answers))
-    job = carry_out(store, CLASSES, plan={**TINY, "size": [16, 16, 16], "z_dim": 8, "batch_size": 2}, candidates=4)
+    store = classified_store(tmp_path, SCHEME, SIDES[:6])
+    job = carry_out(store, CLASSES, plan={**SMALL_CLASSES, "size": [16, 16, 16]}, candidates=4)
     assert job.state is JobState.DONE, job.detail
     record = registry_of(store).get(CLASSES, job.version)
     assert record.plan.classes == ("left", "right")
@@ -249,19 +259,51 @@ def test_images_of_classes_go_into_the_bank_with_their_class(tmp_path: Path) -> 
 
 
 def test_images_of_classes_are_compared_in_the_published_classifier(tmp_path: Path) -> None:
-    store = phantom_store(tmp_path, 8)
-    store.schemes.set(Scheme.of(SCHEME))
-    for number in range(8):
-        answers = {"side": ["left", "right"][number % 2]}
-        store.annotations.save(f"case-{number}", "anna", Revision(status=Status.FINAL, classification=answers))
-    small = {"size": [16, 16, 16], "network": {"width": 8, "strides": [[1, 1, 1], [2, 2, 2]]}}
-    classifier = carry_out(store, CLASSIFICATION, plan=small)
+    store = classified_store(tmp_path, SCHEME, SIDES)
+    classifier = carry_out(store, CLASSIFICATION, plan=SMALL_CLASSIFIER)
     assert registry_of(store).published_number(CLASSIFICATION) == classifier.version, classifier.detail
-    job = carry_out(store, CLASSES, plan={**TINY, "z_dim": 8, "batch_size": 2}, candidates=4)
+    job = carry_out(store, CLASSES, plan=SMALL_CLASSES, candidates=4)
     record = registry_of(store).get(CLASSES, job.version)
     assert record.plan.classification == registry_of(store).published(CLASSIFICATION).plan
     kernel_distance = next(check for check in record.checks if check.name == "kid")
     assert kernel_distance.value is not None and "the published classifier" in kernel_distance.reason
+
+
+def test_answers_that_the_scheme_has_no_more_are_not_learned_from(tmp_path: Path) -> None:
+    answers = [{"side": ["left", "right", "both"][number % 3]} for number in range(9)]
+    store = classified_store(
+        tmp_path, {"attributes": [{"name": "side", "classes": ["left", "right", "both"]}]}, answers
+    )
+    store.schemes.set(Scheme.of(SCHEME))
+    job = carry_out(store, CLASSES, plan={**SMALL_CLASSES, "size": [16, 16, 16]})
+    record = registry_of(store).get(CLASSES, job.version)
+    assert record.plan.classes == ("left", "right")
+    gone = {f"case-{number}" for number in (2, 5, 8)}
+    assert record.annotations and not {use.case_id for use in record.annotations} & gone
+
+
+@pytest.mark.parametrize(
+    ("scheme", "answers"),
+    [
+        ({"name": "side", "classes": ["left", "right", "both"]}, ["left", "both"]),
+        ({"name": "age", "classes": ["young", "old"]}, ["young", "old"]),
+    ],
+)
+def test_classes_are_those_of_the_scheme_whatever_the_published_classifier_knows(
+    tmp_path: Path, scheme: Any, answers: list[str]
+) -> None:
+    store = classified_store(tmp_path, SCHEME, SIDES)
+    carry_out(store, CLASSIFICATION, plan=SMALL_CLASSIFIER)
+    known = registry_of(store).published(CLASSIFICATION).plan
+    store.schemes.set(Scheme.of({"attributes": [scheme]}))
+    for number in range(8):
+        revision = Revision(status=Status.FINAL, classification={scheme["name"]: answers[number % 2]})
+        store.annotations.save(f"case-{number}", "anna", revision)
+    job = carry_out(store, CLASSES, plan=SMALL_CLASSES, candidates=4)
+    assert job.state is JobState.DONE, job.detail
+    plan = registry_of(store).get(CLASSES, job.version).plan
+    assert (plan.attribute, list(plan.classes)) == (scheme["name"], scheme["classes"])
+    assert (plan.size, plan.classification.normalisation) == (known.size, known.normalisation)
 
 
 @pytest.mark.parametrize("scheme", [None, {"attributes": [{"name": "seen", "kind": "multi", "classes": ["a", "b"]}]}])
