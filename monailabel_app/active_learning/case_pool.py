@@ -94,7 +94,7 @@ class CasePool:
 
         Args:
             candidates: Ids of the cases that may be chosen.
-            busy: Cases that others work on: to a strategy that looks for what is new, they are as good as finished.
+            busy: Cases that somebody works on: to a strategy that looks for what is new, they are as good as finished.
         """
         version = self.version_for(task, candidates)
         finished = self.store.annotations.submitted_case_ids()

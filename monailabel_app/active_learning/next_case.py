@@ -11,6 +11,7 @@ import numpy as np
 from monailabel_app.active_learning.case_pool import CasePool, kind_of
 from monailabel_app.active_learning.evidence import Measure
 from monailabel_app.active_learning.given import Asked, Given
+from monailabel_app.active_learning.pool import Pool
 from monailabel_app.active_learning.pool_embedding import want_embeddings
 from monailabel_app.active_learning.strategies import all_strategies
 from monailabel_app.active_learning.strategy import (
@@ -20,7 +21,7 @@ from monailabel_app.active_learning.strategy import (
     Choice,
     Need,
 )
-from monailabel_app.errors import BadInput
+from monailabel_app.errors import BadInput, LabelLoopError
 from monailabel_app.store.leases import Lease
 from monailabel_app.store.picks import Pick
 from monailabel_app.store.store import Store
@@ -35,9 +36,6 @@ CONTROL = "random"
 
 UNINFORMED = frozenset({CONTROL, "in-order"})
 """Strategies that need no comparison with chance."""
-
-RANKED = 16
-"""Cases that are ranked for one choice: should somebody else take the first in the meantime, the second is given."""
 
 ON_VARIED = "The passes are over varied images, as this version was trained without dropout."
 
@@ -102,23 +100,19 @@ class NextCase:
 
         Raises:
             BadInput: There is no such strategy or task.
+            LabelLoopError: The strategy is faulty.
         """
         strategy = self._strategy(asked.strategy or self.default_strategy(asked.task))
         task = self.pools.task_for(strategy.tasks, asked.task)
         self._last[task] = strategy.name
-        while True:
-            running = self.store.leases.running()
-            busy = {case_id for case_id, lease in running.items() if lease.annotator != asked.annotator}
-            untouched, begun = self.store.unfinished()
-            left = [case_id for case_id in (*untouched, *begun) if case_id not in asked.exclude]
-            if not left:
-                return Given(why=ALL_FINISHED, strategy=strategy.name, task=task)
-            if set(left) <= busy:
-                return Given(why=ALL_TAKEN.format(count=len(left)), strategy=strategy.name, task=task)
-            again = self._again(asked, strategy, task, set(left).intersection(untouched), running)
-            given = again or self._new(asked, strategy, task, untouched, begun, busy)
-            if given is not None:
-                return given  # else others have taken all that was ranked in the meantime
+        running = self.store.leases.running()
+        untouched, begun = self.store.unfinished()
+        left = [case_id for case_id in (*untouched, *begun) if case_id not in asked.exclude]
+        if not left:
+            return Given(why=ALL_FINISHED, strategy=strategy.name, task=task)
+        again = self._again(asked, strategy, task, set(left).intersection(untouched), running)
+        given = again or self._new(asked, strategy, task, untouched, begun, running)
+        return given or Given(why=ALL_TAKEN.format(count=len(left)), strategy=strategy.name, task=task)
 
     def _strategy(self, name: str) -> AcquisitionStrategy:
         found = all_strategies().get(name)
@@ -157,25 +151,30 @@ class NextCase:
         task: str,
         untouched: list[str],
         begun: list[str],
-        busy: Collection[str],
+        running: dict[str, Lease],
     ) -> Given | None:
+        """A case that the annotator has not; None if others have all of them."""
         random = self._random(asked.annotator, strategy.name, task)
         control = strategy.name not in UNINFORMED and random.random() < self.control_share
         used = self._strategy(CONTROL) if control else strategy
-        tiers = self._tiers(untouched, begun, {*busy, *asked.exclude}, asked.annotator)
+        with_others = {case_id for case_id, lease in running.items() if lease.annotator != asked.annotator}
+        tiers = self._tiers(untouched, begun, with_others | asked.exclude, asked.annotator)
         candidates = [case_id for tier in tiers for case_id in tier.cases]
+        busy = asked.exclude.union(running)  # what the annotator has open will be labelled, too
         for tier in tiers:
-            pool, version = self.pools.pool(task, tier.cases, busy)
-            if version is None and Need.EMBEDDING in used.needs:
-                want_embeddings(self.store, task)  # the next time that somebody asks, they may be there
-            ranked = used.rank(pool, min(RANKED, len(tier.cases)), random)
-            lease = self.store.leases.take([choice.case_id for choice in ranked], asked.annotator)
-            if lease is not None:
-                choice = next(choice for choice in ranked if choice.case_id == lease.case_id)
-                remarks = (self._on_members(used, task, version), tier.remark)
-                given = _given(choice, used, task, version, control, lease, remarks)
-                self._remember(asked.annotator, given)
-                return given.model_copy(update={"of": max(choice.of, len(candidates))})
+            lost: set[str] = set()
+            while free := [case_id for case_id in tier.cases if case_id not in lost]:
+                pool, version = self.pools.pool(task, free, busy | lost)
+                if version is None and Need.EMBEDDING in used.needs:
+                    want_embeddings(self.store, task)  # the next time that somebody asks, they may be there
+                choice = _best(used, pool, random)
+                lease = self.store.leases.take([choice.case_id], asked.annotator)
+                if lease is not None:
+                    remarks = (self._on_members(used, task, version), tier.remark)
+                    given = _given(choice, used, task, version, control, lease, remarks)
+                    self._remember(asked.annotator, given)
+                    return given.model_copy(update={"of": max(choice.of, len(candidates))})
+                lost.add(choice.case_id)  # to somebody who has asked at the same time
         return None
 
     def _tiers(self, untouched: list[str], begun: list[str], left_out: Collection[str], annotator: str) -> list[_Tier]:
@@ -216,6 +215,23 @@ class NextCase:
         self.store.picks.add(
             Pick(given.id, annotator, given.strategy, given.task, given.control, given.version, given.score)
         )
+
+
+def _best(strategy: AcquisitionStrategy, pool: Pool, random: np.random.Generator) -> Choice:
+    """The first choice of a strategy, as a batch of one: those that share a batch out would choose others for more.
+
+    Raises:
+        LabelLoopError: The strategy is faulty: it names no case of the pool.
+    """
+    choices = strategy.rank(pool, 1, random)
+    candidates = set(pool.candidates)
+    best = next((choice for choice in choices if choice.case_id in candidates), None)
+    if best is None:
+        raise LabelLoopError(
+            f"the strategy '{strategy.name}' named none of the {len(candidates)} cases that it was given: it is faulty, "
+            "take another one"
+        )
+    return best
 
 
 def _given(

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from monailabel_app.active_learning import next_case
 from monailabel_app.active_learning.case_pool import CasePool
 from monailabel_app.active_learning.evidence import Evidence
 from monailabel_app.active_learning.given import Asked
 from monailabel_app.active_learning.next_case import ALL_FINISHED, ON_VARIED, NextCase
+from monailabel_app.active_learning.pool import Pool
 from monailabel_app.active_learning.pool_embedding import embeddings_wanted
 from monailabel_app.active_learning.scoring import evidence_of
 from monailabel_app.active_learning.selection_views import ScoringState, SelectionViews
-from monailabel_app.errors import BadInput
+from monailabel_app.active_learning.strategies import find_strategy
+from monailabel_app.active_learning.strategy import AcquisitionStrategy, Choice
+from monailabel_app.errors import BadInput, LabelLoopError
 from monailabel_app.models.networks import build_network, weights_of
 from monailabel_app.models.registry import Registry
 from monailabel_app.store.annotations import Status
@@ -64,6 +69,17 @@ def score(store: Store, version: int, entropies: Mapping[str, float]) -> None:
         ).model_dump(mode="json")
         fingerprint = store.catalogue.get(case_id).fingerprint
         store.scores.put(ScoreRow("segmentation", version, case_id, fingerprint, record))
+
+
+def embed(store: Store, version: int, vectors: Mapping[str, Sequence[float]]) -> dict[str, Evidence]:
+    """Have a version look at cases, which it sees as these vectors."""
+    for case_id, vector in vectors.items():
+        seen = {"embedding": np.array(vector, dtype=np.float32)}
+        record = Evidence(case_id=case_id, task="segmentation", version=version).model_dump(mode="json")
+        fingerprint = store.catalogue.get(case_id).fingerprint
+        store.scores.put(ScoreRow("segmentation", version, case_id, fingerprint, record, seen))
+    rows, _ = store.scores.of_version("segmentation", version)
+    return {row.case_id: evidence_of(row) for row in rows}
 
 
 def asked(annotator: str = "anna", strategy: str | None = "entropy", *exclude: str) -> Asked:
@@ -337,3 +353,105 @@ def test_the_reason_says_what_the_members_were(store: Store, registry: Registry,
         store.scores.put(ScoreRow("segmentation", number, case_id, store.catalogue.get(case_id).fingerprint, record))
     assert ON_VARIED in chooser.choose(asked("anna", "bald")).why
     assert ON_VARIED not in chooser.choose(asked("bert", "random")).why
+
+
+# --- the pool that a strategy sees -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("strategy", ["typiclust", "hybrid"])
+def test_the_server_gives_what_the_simulation_with_batches_of_one_chooses(tmp_path: Path, strategy: str) -> None:
+    names = [f"case-{number:02}" for number in range(30)]
+    store = store_with_volumes(tmp_path, *names)
+    registry = Registry(store.database, store.workspace.versions)
+    chooser = NextCase(store, CasePool(store, registry))
+    points = np.random.default_rng(0).normal(size=(len(names), 3)) + np.repeat(np.eye(3) * 4, 10, axis=0)
+    evidence = embed(store, publish(registry), dict(zip(names, points.tolist(), strict=True)))
+    store.split.name_validation_patients(["somebody else"])
+    for case_id in names[:4]:
+        annotate(store, case_id)
+    pool = Pool(tuple(names[4:]), evidence, tuple(names[:4]), classes=("liver",), round=1)
+    for number in range(8):
+        annotator = f"annotator {number}"
+        random = chooser._random(annotator, strategy, "segmentation")
+        random.random()  # whether it is a control case
+        (simulated,) = find_strategy(strategy).rank(pool, 1, random)
+        given = chooser.choose(asked(annotator, strategy))
+        assert (given.id, given.why) == (simulated.case_id, simulated.why)
+        store.leases.end(given.id)
+
+
+def test_a_case_that_another_takes_in_the_same_moment_is_replaced_by_the_next_best(
+    store: Store, registry: Registry, chooser: NextCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score(store, publish(registry), {name: number / 10 for number, name in enumerate(NAMES)})
+    take = store.leases.take
+
+    def outrun(case_ids: Sequence[str], annotator: str) -> object:
+        monkeypatch.setattr(store.leases, "take", take)
+        take(case_ids, "bert")
+        return take(case_ids, annotator)
+
+    monkeypatch.setattr(store.leases, "take", outrun)
+    assert chooser.choose(asked()).id == "e"
+    assert store.leases.running()["f"].annotator == "bert"
+
+
+class Watching(AcquisitionStrategy):
+    """Gives the first case, and keeps the pools that it was shown."""
+
+    name, title, description, source = "watching", "Watching", "Take it never.", "None."
+
+    def __init__(self) -> None:
+        self.pools: list[Pool] = []
+
+    def rank(self, pool: Pool, count: int, random: np.random.Generator) -> list[Choice]:
+        self.pools.append(pool)
+        return [Choice(pool.candidates[0], None, 1, len(pool.candidates), "The first.")]
+
+
+def install(strategy: AcquisitionStrategy, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = {**next_case.all_strategies(), strategy.name: strategy}
+    monkeypatch.setattr(next_case, "all_strategies", lambda: there)
+
+
+def test_ones_own_open_case_counts_as_covered_when_the_next_is_fetched_ahead(
+    store: Store, chooser: NextCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watching = Watching()
+    install(watching, monkeypatch)
+    first = chooser.choose(asked("anna", "watching")).id
+    store.leases.hold("f", "bert")
+    second = chooser.choose(asked("anna", "watching", first)).id
+    annotate(store, second, status=Status.DRAFT)
+    chooser.choose(asked("anna", "watching", first))
+    assert (first, second) == ("a", "b")
+    assert [pool.labelled for pool in watching.pools] == [(), ("a", "f"), ("a", "b", "f")]
+
+
+class Faulty(Watching):
+    name = "faulty"
+
+    def __init__(self, *answers: str) -> None:
+        super().__init__()
+        self.answers = answers
+
+    def rank(self, pool: Pool, count: int, random: np.random.Generator) -> list[Choice]:
+        return [Choice(case_id, None, 1, 1, "Because.") for case_id in self.answers]
+
+
+@pytest.mark.parametrize("answers", [(), ("nobody", "f")])
+def test_a_strategy_that_gives_no_case_of_the_pool_is_named_as_faulty(
+    store: Store, chooser: NextCase, monkeypatch: pytest.MonkeyPatch, answers: tuple[str, ...]
+) -> None:
+    install(Faulty(*answers), monkeypatch)
+    store.leases.hold("f", "bert")
+    with pytest.raises(LabelLoopError, match="'faulty'"):
+        chooser.choose(asked("anna", "faulty"))
+    assert set(store.leases.running()) == {"f"}
+
+
+def test_of_what_a_strategy_gives_only_cases_of_the_pool_are_taken(
+    store: Store, chooser: NextCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(Faulty("nobody", "d"), monkeypatch)
+    assert chooser.choose(asked("anna", "faulty")).id == "d"
