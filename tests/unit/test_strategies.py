@@ -69,11 +69,31 @@ class Namesake(Last):
     name = "random"
 
 
+class Unnamed(Last):
+    name = ""
+
+
+class Undescribed(AcquisitionStrategy):
+    name, title, source = "undescribed", "Undescribed", "None."
+    rank = Last.rank
+
+
+class ForAnything(Last):
+    name = "for anything"
+    tasks = frozenset({"detection"})
+
+
+class Hungry(Last):
+    name = "hungry"
+    needs = frozenset({"luck"})
+
+
 def test_one_class_in_an_entry_point_is_a_strategy_and_a_broken_one_does_no_harm(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     here = f"{__name__}:"
     values = {"last": here + "Last", "twin": here + "Namesake", "gone": "no_such_package:X", "other": here + "rank"}
+    values |= {kind.__name__: here + kind.__name__ for kind in (Unnamed, Undescribed, ForAnything, Hungry)}
     points = [EntryPoint(name, value, strategies.ENTRY_POINTS) for name, value in values.items()]
     monkeypatch.setattr(strategies, "entry_points", lambda group: points if group == "labelloop.strategies" else [])
     all_strategies.cache_clear()
@@ -81,7 +101,7 @@ def test_one_class_in_an_entry_point_is_a_strategy_and_a_broken_one_does_no_harm
         assert rank("last", pool_of(unseen=NAMES))[0].case_id == "case-11"
         assert type(find_strategy("random")) is not Namesake
         assert set(all_strategies()) == {kind.name for kind in strategies.OURS} | {"last"}
-        for name in ("twin", "gone", "other"):
+        for name in set(values) - {"last"}:
             assert f"the entry point '{name}' is left out" in caplog.text
     finally:
         all_strategies.cache_clear()

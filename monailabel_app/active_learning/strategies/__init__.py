@@ -25,7 +25,7 @@ from monailabel_app.active_learning.strategies.uncertainty import (
     EntropyStrategy,
     MarginStrategy,
 )
-from monailabel_app.active_learning.strategy import AcquisitionStrategy
+from monailabel_app.active_learning.strategy import BOTH_TASKS, AcquisitionStrategy, Need
 from monailabel_app.errors import NotFound
 
 logger = logging.getLogger(__name__)
@@ -62,6 +62,7 @@ def all_strategies() -> dict[str, AcquisitionStrategy]:
             if not (isinstance(kind, type) and issubclass(kind, AcquisitionStrategy)):
                 raise TypeError(f"{point.value} is no subclass of AcquisitionStrategy")
             strategy = kind()
+            _check(strategy)
             if strategy.name in found:
                 raise ValueError(f"there is a strategy '{strategy.name}' already")
         except Exception as error:  # of somebody else's code: the server starts without it
@@ -69,6 +70,22 @@ def all_strategies() -> dict[str, AcquisitionStrategy]:
             continue
         found[strategy.name] = strategy
     return found
+
+
+def _check(strategy: AcquisitionStrategy) -> None:
+    """Whether a strategy says about itself what every client is told.
+
+    Raises:
+        TypeError: A class variable is missing, or of another kind than `AcquisitionStrategy` says.
+    """
+    for variable in ("name", "title", "description", "source"):
+        said = getattr(strategy, variable, None)
+        if not isinstance(said, str) or not said.strip():
+            raise TypeError(f"its class variable '{variable}' is no text")
+    if not strategy.tasks or not BOTH_TASKS.issuperset(strategy.tasks):
+        raise TypeError(f"its class variable 'tasks' has to hold one or more of: {', '.join(sorted(BOTH_TASKS))}")
+    if not frozenset(Need).issuperset(strategy.needs):
+        raise TypeError(f"its class variable 'needs' can hold nothing but: {', '.join(Need)}")
 
 
 def strategies_for(task: str) -> dict[str, AcquisitionStrategy]:
