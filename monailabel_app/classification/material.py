@@ -136,6 +136,7 @@ def _synthetic(
     """
     usable = usable_samples(store, SampleKind.CLASS_IMAGE, dimension, share)
     names = [attribute.name for attribute in group.attributes]
+    unused = [one for one in usable.unused if group.segment is None and any(name in one.answer for name in names)]
     real = Counter((name, str(answer)) for case in train for name, answer in case.answers.items())
     taken: Counter[tuple[str, str]] = Counter()
     chosen = []
@@ -146,7 +147,8 @@ def _synthetic(
             taken.update(classes)
             chosen.append((sample, patients))
     chosen.reverse()
-    return replace(usable, samples=[one for one, _ in chosen], patients=[patients for _, patients in chosen])
+    samples, patients = [one for one, _ in chosen], [patients for _, patients in chosen]
+    return replace(usable, samples=samples, patients=patients, unused=unused)
 
 
 def _synthetic_case(sample: Sample, names: list[str]) -> ClassifiedCase:

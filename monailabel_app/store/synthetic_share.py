@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict
 
 from monailabel_app.store.database import Database
+from monailabel_app.store.samples import SampleKind
 
 STUDY = "study"
 """The property that holds what the newest study said."""
@@ -42,7 +43,7 @@ class Share:
 
 
 class SyntheticShare:
-    """The default of the share: what the server was set to, or none where a study found that it does not help.
+    """The default of the share: what the server was set to, or none of pairs where a study found that they do not help.
 
     Args:
         setting: The server's setting.
@@ -62,9 +63,9 @@ class SyntheticShare:
         with self.database.write() as connection:
             connection.execute("INSERT OR REPLACE INTO properties VALUES (?, ?)", (STUDY, verdict.model_dump_json()))
 
-    def default(self) -> Share:
-        """The share of a run that is not told one."""
-        study = self.study()
+    def default(self, kind: SampleKind = SampleKind.PAIR) -> Share:
+        """The share of a run that is not told one. Studies are of pairs, and say nothing of images of a class."""
+        study = self.study() if kind is SampleKind.PAIR else None
         if study is not None and study.gain <= 0 and study.low < 0:
             return Share(0.0, f"off by default, as the newest study found no gain: {study.sentence}")
         return Share(self.setting, "the server's setting")

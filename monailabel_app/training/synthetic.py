@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from monailabel_app.models.version import SyntheticUse
 from monailabel_app.store.samples import Sample, SampleKind
 from monailabel_app.store.split import Role
 from monailabel_app.store.store import Store
+from monailabel_app.store.synthetic_share import Share
 from monailabel_app.training.dataset import TrainingCase
 
 
@@ -21,6 +22,7 @@ class UsableSamples:
         left_out: Why others are not used, by their ids.
         share: They are drawn at most so many times as often as real cases.
         why: Where the share comes from.
+        unused: Approved ones that wait, as the share is 0.
     """
 
     samples: list[Sample]
@@ -28,6 +30,7 @@ class UsableSamples:
     left_out: dict[str, str]
     share: float
     why: str
+    unused: list[Sample] = field(default_factory=list)
 
     @property
     def uses(self) -> list[SyntheticUse]:
@@ -45,12 +48,17 @@ def usable_samples(store: Store, kind: SampleKind, dimension: int, share: float 
         dimension: 2 or 3: that of the run.
         share: As asked for; none for the store's default.
     """
-    chosen = store.synthetic_share.default()
-    value, why = (chosen.value, chosen.reason) if share is None else (share, "asked for")
+    if share is None:
+        chosen = store.synthetic_share.default(kind)
+    else:
+        chosen = Share(share, f"the run was asked for {share or 'none'}")
+    approved = store.bank.approved(kind)
+    if not chosen.value:
+        return UsableSamples([], [], {}, chosen.value, chosen.reason, approved)
     samples, patients, left_out = [], [], {}
     roles = store.split.roles()
     cases = {row["id"]: row for row in store.database.rows("SELECT id, patient, removed FROM cases")}
-    for sample in store.bank.approved(kind) if value > 0 else ():
+    for sample in approved:
         sources = [cases.get(source.case) for source in sample.sources]
         if any(row is None or row["removed"] for row in sources):
             left_out[sample.id] = "a case that it was made from was taken out"
@@ -63,7 +71,7 @@ def usable_samples(store: Store, kind: SampleKind, dimension: int, share: float 
         else:
             samples.append(sample)
             patients.append(frozenset(row["patient"] for row in sources))
-    return UsableSamples(samples, patients, left_out, value, why)
+    return UsableSamples(samples, patients, left_out, chosen.value, chosen.reason)
 
 
 def trained_on(real: int, samples: UsableSamples | None) -> str:
@@ -73,6 +81,8 @@ def trained_on(real: int, samples: UsableSamples | None) -> str:
     """
     if samples is None:
         return ""
+    if samples.unused:
+        return f"; {len(samples.unused)} approved synthetic images not used: {samples.why}"
     note = f"; trained on {real} real and {len(samples.samples)} synthetic cases" if samples.samples else ""
     if samples.left_out:
         reasons = ", ".join(sorted(set(samples.left_out.values())))

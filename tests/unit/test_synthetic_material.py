@@ -52,6 +52,12 @@ def synthetic_ids(store: Store, share: float | None = None) -> list[str]:
     return [case.id for case in gather(store, TrainingRequest(synthetic_share=share)).synthetic]
 
 
+def turn_off(store: Store) -> None:
+    """Keep the verdict of a study that found no gain."""
+    verdict = StudyVerdict(sentence="no gain", helped=False, gain=-0.01, low=-0.03, high=0.01, created=0.0)
+    store.synthetic_share.keep_study(verdict)
+
+
 # --- which join ------------------------------------------------------------------------------------------------------
 
 
@@ -109,8 +115,7 @@ def test_the_share_is_as_asked_else_the_servers_else_what_the_study_leaves(store
     assert gather(store, TrainingRequest()).synthetic[0].share == 1.0
     assert gather(store, TrainingRequest(synthetic_share=2.5)).synthetic[0].share == 2.5
     assert synthetic_ids(store, 0.0) == []
-    verdict = StudyVerdict(sentence="no gain", helped=False, gain=-0.01, low=-0.03, high=0.01, created=0.0)
-    store.synthetic_share.keep_study(verdict)
+    turn_off(store)
     assert synthetic_ids(store) == [] and "no gain" in usable_samples(store, SampleKind.PAIR, 3, None).why
     assert synthetic_ids(store, 1.0) == [sample]  # who asks for them gets them
 
@@ -124,7 +129,37 @@ def test_a_version_tells_what_it_was_trained_on(store: Store) -> None:
     (use,) = material.samples.uses
     assert (use.sample, use.generator, use.sha256) == (sample.id, 4, sample.sha256)
     assert trained_on(3, material.samples) == "; trained on 3 real and 1 synthetic cases"
-    assert trained_on(3, gather(store, TrainingRequest(synthetic_share=0.0)).samples) == ""
+    none = gather(store, TrainingRequest(synthetic_share=0.0)).samples
+    assert trained_on(3, none) == "; 1 approved synthetic images not used: the run was asked for none"
+
+
+def test_a_version_tells_that_a_study_turned_approved_pairs_off(store: Store) -> None:
+    turn_off(store)
+    assert trained_on(3, gather(store, TrainingRequest()).samples) == ""  # nothing is approved
+    approve(store, "a"), approve(store, "b", seed=1)
+    note = trained_on(3, gather(store, TrainingRequest()).samples)
+    assert note.startswith("; 2 approved synthetic images not used: off by default, as the newest study found no gain")
+
+
+def test_a_study_of_pairs_says_nothing_of_class_images(store: Store) -> None:
+    turn_off(store)
+    sample = add_class_image(store, "a", grade="1")
+    store.bank.decide(sample.id, SampleDecision.APPROVE, "rita")
+    usable = usable_samples(store, SampleKind.CLASS_IMAGE, 2, None)
+    assert [one.id for one in usable.samples] == [sample.id] and usable.share == 1.0
+
+
+def test_a_classification_names_the_images_of_its_own_classes_alone_as_not_used(store: Store) -> None:
+    store.schemes.set(Scheme.of({"attributes": [{"name": "grade", "classes": ["1", "2"]}]}))
+    for name in "abcv":
+        store.annotations.save(name, "anna", Revision(status=Status.FINAL, classification={"grade": "1"}))
+    for number, answer in enumerate([{"grade": "1"}, {"side": "left"}]):
+        sample = add_class_image(store, "a", seed=number, **answer)
+        store.bank.decide(sample.id, SampleDecision.APPROVE, "rita")
+    group = groups_of(store.schemes.scheme)["classification"]
+    assert "; 1 approved synthetic images not used" in trained_on(3, gather_classified(store, group, 0.0).samples)
+    of_segment = replace(group, segment="any")
+    assert trained_on(3, gather_classified(store, of_segment, 0.0).samples) == ""
 
 
 def test_a_record_from_before_there_were_synthetic_images_is_read() -> None:
