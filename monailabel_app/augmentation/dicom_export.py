@@ -196,19 +196,23 @@ def _saved(dataset: Dataset, path: Path) -> FileDataset:
 
 
 def _segmentation(sample: Sample, label: sitk.Image, slices: list[FileDataset]) -> Dataset:
-    """The label map as a segmentation of the series, a segment for each name that has a voxel."""
-    there = set(np.unique(sitk.GetArrayViewFromImage(label)).tolist())
+    """The label map as a segmentation of the series, a segment for each name that has a voxel.
+
+    Segments are numbered from 1 without gaps, in the order of the voxel values (DICOM PS3.3 C.8.20.4).
+    """
+    values = [value for value in np.unique(sitk.GetArrayViewFromImage(label)).tolist() if value]
+    names = {value: name for name, value in sample.labels.items()}
+    numbers = {value: number for number, value in enumerate(values, start=1)}
+    numbered = sitk.ChangeLabel(sitk.Cast(label, sitk.sitkUInt16), changeMap=numbers)
     template = Dataset()
     template.ContentCreatorName, template.ClinicalTrialSeriesID, template.ClinicalTrialTimePointID = WORD, "1", "1"
     template.SeriesNumber, template.InstanceNumber = 2, 1
     template.SeriesDescription = f"{WORD} segmentation"
     template.ContentDescription, template.ContentLabel = f"{WORD} label map", WORD
-    template.SegmentSequence = Sequence(
-        [_segment(name, value, sample) for name, value in sample.labels.items() if value in there]
-    )
+    template.SegmentSequence = Sequence([_segment(names[value], number, sample) for value, number in numbers.items()])
     # From the files: the writer takes over elements of its sources, and then gives them other values.
     sources = [one.filename for one in slices]
-    result = pydicom_seg.MultiClassWriter(template).write(sitk.Cast(label, sitk.sitkUInt16), sources)
+    result = pydicom_seg.MultiClassWriter(template).write(numbered, sources)
     result.SOPInstanceUID = result.file_meta.MediaStorageSOPInstanceUID = _uid(sample, "segmentation")
     result.SeriesInstanceUID = _uid(sample, "segmentation series")
     result.FrameOfReferenceUID, result.PositionReferenceIndicator = slices[0].FrameOfReferenceUID, ""
@@ -232,9 +236,9 @@ def _reference(slices: list[FileDataset]) -> Dataset:
     return series
 
 
-def _segment(name: str, value: int, sample: Sample) -> Dataset:
+def _segment(name: str, number: int, sample: Sample) -> Dataset:
     segment = Dataset()
-    segment.SegmentNumber, segment.SegmentLabel = value, name[:64]
+    segment.SegmentNumber, segment.SegmentLabel = number, name[:64]
     segment.SegmentAlgorithmType = "AUTOMATIC"
     segment.SegmentAlgorithmName = f"LabelLoop {sample.task} v{sample.generator}"
     # Names are the annotators' own words; what all of them are is an anatomical structure.

@@ -164,6 +164,26 @@ def test_other_modalities_and_plane_images(
     assert len(write_dicom(add_class_image(store, "case-1", grade="1"), tmp_path)) == 1
 
 
+def test_segments_are_numbered_without_gaps_and_keep_their_names(store: Store, tmp_path: Path) -> None:
+    image, label = pair(size=SIZE, value=3)
+    voxels = sitk.GetArrayFromImage(label)
+    voxels[:, -6:-2, -6:-2] = 7
+    two = sitk.GetImageFromArray(voxels)
+    two.CopyInformation(label)
+    names = {"kidney": 7, "spleen": 1, "liver": 3}
+    sample = store.bank.add(new_sample("case-1", labels=names), image, two)
+    *_, file = write_dicom(sample, tmp_path)
+    dataset = pydicom.dcmread(file)
+    segments = [(one.SegmentNumber, one.SegmentLabel) for one in dataset.SegmentSequence]
+    assert segments == [(1, "liver"), (2, "kidney")]  # DICOM PS3.3 C.8.20.4: from 1, one after the other
+    frames = dataset.PerFrameFunctionalGroupsSequence
+    assert {frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber for frame in frames} == {1, 2}
+    read = pydicom_seg.SegmentReader().read(dataset)
+    for number, value in {1: 3, 2: 7}.items():
+        mask = sitk.Resample(read.segment_image(number), two, sitk.Transform(), sitk.sitkNearestNeighbor)
+        assert np.array_equal(sitk.GetArrayFromImage(mask) > 0, voxels == value)
+
+
 def test_a_second_export_is_the_same_series(store: Store, tmp_path: Path) -> None:
     sample = add_pair(store, "case-1", size=SIZE)
     first, second = (write_dicom(sample, tmp_path / name) for name in ("one", "two"))
