@@ -27,14 +27,14 @@ class Measured:
     Attributes:
         checks: Of its samples together.
         distance: What versions are compared by, lower is better; none where it could not be measured.
-        collapsed: In words, why it is of no use; empty if it is.
+        refused: In words, why it is of no use; empty if it is.
         samples: What was made, each with its verdict.
         passed: How many of these passed their own checks.
     """
 
     checks: list[Check]
     distance: float | None
-    collapsed: str = ""
+    refused: str = ""
     samples: Sequence[tuple[Any, Any]] = field(default=(), repr=False)
     passed: int = 0
 
@@ -69,3 +69,8 @@ class Bench(Protocol):
 
     def enter(self, measured: Measured, origin: Origin) -> None:
         """Put the samples into the bank."""
+
+
+def not_passed(check: Check) -> str:
+    """In words, that a check was not passed, and what it found."""
+    return f"the check '{check.name}' was not passed. {check.reason}"

@@ -14,7 +14,7 @@ from monailabel_app.augmentation.checks.kid import NAME as KID
 from monailabel_app.augmentation.checks.verdict import ClassImageChecks
 from monailabel_app.augmentation.class_images import ClassExample, ClassImageGenerator, ClassRecipe
 from monailabel_app.augmentation.networks import States
-from monailabel_app.augmentation.pair_bench import collapse_in, value_of
+from monailabel_app.augmentation.pair_bench import refusal_in, value_of
 from monailabel_app.augmentation.pictures import Shown, contact_sheet
 from monailabel_app.augmentation.plan import GeneratorPlan
 from monailabel_app.augmentation.synthesis import Origin, enter_class_image, synthesise_classes
@@ -95,7 +95,7 @@ class ClassBench:
         return Measured(
             checks=found,
             distance=value_of(found, KID),
-            collapsed=collapse_in(found),
+            refused=refusal_in(found),
             samples=list(zip(made, verdicts, strict=True)),
             passed=sum(verdict.passed for verdict in verdicts),
         )

@@ -8,12 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from monailabel_app.augmentation.bench import Measured, OnCount, ShouldStop
+from monailabel_app.augmentation.bench import Measured, OnCount, ShouldStop, not_passed
 from monailabel_app.augmentation.checks.diversity import NAME as DIVERSITY
 from monailabel_app.augmentation.checks.judged import evenly
 from monailabel_app.augmentation.checks.kid import NAME as KID
+from monailabel_app.augmentation.checks.memorisation import NAME as MEMORISATION
 from monailabel_app.augmentation.checks.verdict import PairChecks
 from monailabel_app.augmentation.conditions import Condition
+from monailabel_app.augmentation.levels import levels_of
 from monailabel_app.augmentation.masks import MaskMaker, Way
 from monailabel_app.augmentation.material import PairMaterial
 from monailabel_app.augmentation.networks import States
@@ -81,6 +83,7 @@ class PairBench:
             noise = torch.randn(1, 1, *self.plan.size, generator=torch.Generator().manual_seed(number))
             condition = Condition(
                 target=target.long()[None],
+                levels=torch.from_numpy(levels_of(image[0].cpu().numpy(), target.cpu().numpy()))[None, None].to(image),
                 image=image[None] * 0,
                 hole=inside[None, None].float(),
                 padding=(~inside)[None, None].float(),
@@ -113,7 +116,7 @@ class PairBench:
         return Measured(
             checks=found,
             distance=value_of(found, KID),
-            collapsed=collapse_in(found),
+            refused=refusal_in(found),
             samples=list(zip(pairs, verdicts, strict=True)),
             passed=sum(verdict.passed for verdict in verdicts),
         )
@@ -134,6 +137,10 @@ def value_of(checks: Sequence[Check], name: str) -> float | None:
     return next((check.value for check in checks if check.name == name), None)
 
 
-def collapse_in(checks: Sequence[Check]) -> str:
-    """What the check of diversity says where it was not passed."""
-    return next((check.reason for check in checks if check.name == DIVERSITY and not check.passed), "")
+def refusal_in(checks: Sequence[Check]) -> str:
+    """In words, which check forbids to use a generator; empty where none does.
+
+    One that makes the same image again and again, or gives back training images, is of no use however near its images
+    are to real ones.
+    """
+    return next((not_passed(one) for one in checks if one.name in (DIVERSITY, MEMORISATION) and not one.passed), "")

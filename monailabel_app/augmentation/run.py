@@ -7,7 +7,7 @@ from abc import abstractmethod
 
 from torch import nn
 
-from monailabel_app.augmentation.bench import Bench, Measured
+from monailabel_app.augmentation.bench import Bench, Measured, not_passed
 from monailabel_app.augmentation.networks import States
 from monailabel_app.augmentation.plan import GeneratorPlan
 from monailabel_app.augmentation.planning import check_memory
@@ -150,10 +150,11 @@ class GeneratorRun(TrainingRun):
         if measured is None:
             reason = "kept, not published: the server ended before it was measured"
             return Verdict(publish=False, reason=reason, compared_with=number)
-        if measured.collapsed:
-            return Verdict(publish=False, reason=f"kept, not published: {measured.collapsed}", compared_with=number)
+        if measured.refused:
+            return Verdict(publish=False, reason=f"kept, not published: {measured.refused}", compared_with=number)
         if published is None:
-            return Verdict(publish=True, reason="published as the first version")
+            failed = "".join(f"; {not_passed(check)}" for check in measured.checks if not check.passed)
+            return Verdict(publish=True, reason=f"published as the first version{failed}")
         mine = measured.distance
         if mine is None:
             reason = f"kept, not published: {bench.measure_of} could not be measured (too few training images)"

@@ -11,6 +11,8 @@ import pytest
 import SimpleITK as sitk
 
 from monailabel_app.augmentation import material as material_module
+from monailabel_app.augmentation.checks import diversity as diversity_module
+from monailabel_app.augmentation.checks import verdict as verdict_module
 from monailabel_app.augmentation.class_run import generated_attribute
 from monailabel_app.augmentation.names import CLASSES, ENHANCEMENT, PAIRS, SYNTHESIS
 from monailabel_app.augmentation.pair_bench import PairBench
@@ -20,6 +22,7 @@ from monailabel_app.errors import BadInput, Conflict, LabelLoopError
 from monailabel_app.models.registry import Registry
 from monailabel_app.store.annotations import Revision, Status
 from monailabel_app.store.bank import SampleKind
+from monailabel_app.store.checks import Check
 from monailabel_app.store.scheme import Scheme
 from monailabel_app.store.split import Role
 from monailabel_app.store.store import Store
@@ -180,6 +183,36 @@ def test_a_server_that_ends_while_the_published_version_is_measured_publishes_an
     decision = registry.get(PAIRS, second.version).decision
     assert not decision.publish and "the server ended" in decision.reason
     assert registry.published_number(PAIRS) == first.version and store.bank.count() == entered
+
+
+def failing(name: str) -> Check:
+    return Check(name=name, value=0.5, limit=0.1, passed=False, reason=f"The figure of {name} is too high.")
+
+
+@pytest.mark.parametrize(("module", "function", "name"), [
+    (verdict_module, "copies_check", "memorisation"),
+    (diversity_module.Diversity, "check", "diversity"),
+])  # fmt: skip
+def test_a_generator_that_gives_back_training_images_or_one_image_is_kept_and_says_why(
+    store: Store, monkeypatch: pytest.MonkeyPatch, module: Any, function: str, name: str
+) -> None:
+    monkeypatch.setattr(module, function, lambda *given: failing(name))
+    job = carry_out(store)
+    registry = registry_of(store)
+    assert registry.published_number(PAIRS) is None and store.bank.count() == 0
+    expected = f"kept, not published: the check '{name}' was not passed. The figure of {name} is too high."
+    assert registry.get(PAIRS, job.version).decision.reason == job.detail == expected
+
+
+def test_a_first_version_that_is_farther_off_than_it_may_be_says_so(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verdict_module, "kid_check", lambda *given: failing("kid"))
+    job = carry_out(store)
+    registry = registry_of(store)
+    assert registry.published_number(PAIRS) == job.version
+    reason = registry.get(PAIRS, job.version).decision.reason
+    assert reason == "published as the first version; the check 'kid' was not passed. The figure of kid is too high."
 
 
 def test_a_stop_after_an_epoch_keeps_a_version(store: Store) -> None:
