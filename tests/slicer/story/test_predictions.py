@@ -166,6 +166,80 @@ def test_what_is_drawn_while_a_prediction_is_awaited_stays(clinic: Enter, site: 
     assert site.history("phantom_003")[-1]["status"] == "final"
 
 
+def put_a_prediction_beside(anna: Clinician) -> None:
+    anna.questions.answers = ["beside"]
+    anna.predict()
+
+
+def test_the_own_drawing_is_a_draft_before_a_prediction_takes_its_place(clinic: Enter, site: Site) -> None:
+    anna = clinic().connect(site.url)
+    case = anna.open("phantom_001")
+    anna.draw_something()
+    before, mine = anna.drawn(), case.segmentationId
+    put_a_prediction_beside(anna)
+    anna.press("prediction", "Work on it")
+    assert case.besides == [mine]
+    anna.wait_until_sent()
+    assert [one["status"] for one in site.history("phantom_001") if one["author"] == anna.name] == ["draft"]
+    anna.questions.answers = ["discard"]
+    assert anna.place.casework.closeCase()
+    assert slicer.util.getNodesByClass("vtkMRMLSegmentationNode") == []
+    anna.open("phantom_001")
+    assert same(anna.drawn(), before)
+
+
+def test_from_an_adopted_prediction_there_is_a_way_back(clinic: Enter, site: Site) -> None:
+    anna = clinic().connect(site.url)
+    case = anna.open("phantom_001")
+    drawn = anna.draw_something()
+    before, mine = anna.drawn(), case.segmentationId
+    put_a_prediction_beside(anna)
+    (predicted,) = case.besides
+    anna.press("prediction", "Work on it")
+    anna.press("prediction", "Back to mine")
+    assert case.segmentationId == mine and case.besides == [predicted] and same(anna.drawn(), before)
+    anna.press("prediction", "Work on it")
+    assert case.segmentationId == predicted
+    anna.wait_until_sent()
+    drafts = len([one for one in site.history("phantom_001") if one["author"] == anna.name])
+    anna.draw("liver", drawn == 2)
+    anna.press("prediction", "Back to mine")
+    anna.wait_until_sent()
+    kept = [one for one in site.history("phantom_001") if one["author"] == anna.name]
+    assert len(kept) == drafts + 1, "strokes in the prediction are the clinician's own as well"
+    assert case.segmentationId == mine and case.edited
+
+
+def test_an_untouched_prediction_is_left_without_a_draft_of_it(clinic: Enter, site: Site) -> None:
+    anna = clinic().connect(site.url)
+    anna.open("phantom_001")
+    anna.draw_something()
+    put_a_prediction_beside(anna)
+    anna.press("prediction", "Work on it")
+    anna.press("prediction", "Back to mine")
+    anna.wait_until_sent()
+    assert len([one for one in site.history("phantom_001") if one["author"] == anna.name]) == 1
+
+
+def test_a_drawing_that_cannot_be_kept_is_not_left(clinic: Enter, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    anna = clinic().connect(site.url)
+    case = anna.open("phantom_001")
+    anna.draw_something()
+    before, mine = anna.drawn(), case.segmentationId
+    put_a_prediction_beside(anna)
+
+    def full(*arguments: object) -> None:
+        raise OSError("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(anna.place.outbox, "put", full)
+        anna.press("prediction", "Work on it")
+    assert "the disk is full" in anna.notice("submission").text
+    assert case.segmentationId == mine and case.edited and same(anna.drawn(), before)
+    anna.press("prediction", "Work on it")
+    assert case.segmentationId != mine, "it is still offered"
+
+
 def test_more_strokes_stay_even_if_the_earlier_ones_were_to_be_replaced(clinic: Enter, slow: Proxy) -> None:
     anna = clinic().connect(slow.url)
     anna.open("phantom_003")

@@ -224,19 +224,32 @@ class Casework(VTKObservationMixin):
             case.editWatch.stop()
         case.editWatch = display.EditWatch(case.segmentation, lambda: self._onEdit(case))
 
-    def adopt(self, segmentation: Any) -> None:
-        """Go on with another segmentation of the open case; the one before stays in the scene."""
+    def adopt(self, segmentation: Any, isOwn: bool = False) -> bool:
+        """Go on with another segmentation of the open case; the one before stays in the scene until the case is closed.
+
+        Only the one that is worked on is saved from then on: what is unsaved of the one before becomes a draft first.
+
+        Args:
+            isOwn: Whether the clinician has worked on it before, and it is no prediction as it came.
+
+        Returns:
+            False if nothing is another: there is no such segmentation, or the one before could not be kept.
+        """
         case = self.current
         if case is None or segmentation is None or segmentation.GetID() == case.segmentationId:
-            return
+            return False
+        if case.hasOwnUnsaved and not self.keep(case):
+            return False
         case.besides = [one for one in case.besides if one != segmentation.GetID()]
         if case.segmentation is not None:
             case.besides.append(case.segmentationId)
         case.segmentationId = segmentation.GetID()
         attributes.setCase(segmentation, case.server, case.id)
         case.hasWork = case.edited = True
+        case.adoptedAt = None if isOwn else case.edits
         self.observe(case)
         self.changed.emit()
+        return True
 
     def restoreSegmentation(self) -> Any:
         """An empty segmentation in the place of one that the user has closed."""
@@ -245,7 +258,7 @@ class Casework(VTKObservationMixin):
             return None
         segmentation = addSegmentation(case.volume, f"{case.id} segmentation", self._labels())
         attributes.setCase(segmentation, case.server, case.id)
-        case.segmentationId, case.hasWork = segmentation.GetID(), False
+        case.segmentationId, case.hasWork, case.adoptedAt = segmentation.GetID(), False, None
         self.observe(case)
         self.changed.emit()
         return segmentation

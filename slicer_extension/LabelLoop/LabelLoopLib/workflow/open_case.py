@@ -26,6 +26,7 @@ class OpenCase:
         answers: By attribute of the classification: a class, a list of classes, or None for "not sure".
         answersEdited: Whether they are neither on the server nor in the outbox.
         edits: How often the clinician has changed the segmentation, for telling whether that happened meanwhile.
+        adoptedAt: ``edits`` when a prediction took the segmentation's place; None if it is the clinician's own.
         kept: Whether the newest save is on this computer alone.
         unsent: Work of the outbox that was taken up here; superseded by the next save.
         given: Why it was given; None if it was opened by hand.
@@ -44,6 +45,7 @@ class OpenCase:
     answers: "dict[str, Any]" = field(default_factory=dict)
     answersEdited: bool = False
     edits: int = 0
+    adoptedAt: Optional[int] = None
     kept: bool = False
     unsent: Optional[Unsent] = None
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
@@ -64,6 +66,11 @@ class OpenCase:
     def outlineUnsaved(self) -> bool:
         """The same for the segmentation alone."""
         return self.edited and self.segmentation is not None and self.volume is not None
+
+    @property
+    def hasOwnUnsaved(self) -> bool:
+        """Whether the segmentation is unsaved, and more than a prediction that was adopted as it came."""
+        return self.outlineUnsaved and self.edits != self.adoptedAt
 
     @property
     def volume(self) -> Any:

@@ -264,12 +264,33 @@ class Predictions:
         self._notices.post(Level.INFO, text, "prediction", *actions)
 
     def _adopt(self) -> None:
+        """Work on the newest prediction beside the segmentation, with a way back."""
         case = self._casework.current
-        if case is not None and case.besides:
-            self._notices.withdraw("prediction")
-            self._undo.clear()
-            self._casework.adopt(slicer.mrmlScene.GetNodeByID(case.besides[-1]))
+        if case is None or not case.besides:
+            return
+        own = case.segmentationId if case.segmentation is not None else None
+        if not self._takeUp(case.besides[-1]):
+            return
+        if own is not None:
+            text = _("You work on the prediction now; your own drawing is beside it.")
+            back = Action(_("Back to mine"), lambda: self._goBack(own))
+            self._notices.post(Level.INFO, text, "prediction", back)
+        self.changed.emit()
+
+    def _goBack(self, own: str) -> None:
+        """Work on the own drawing again."""
+        if self._takeUp(own, isOwn=True):
+            self._say(_("The prediction is beside your segmentation."), adopt=True)
             self.changed.emit()
+
+    def _takeUp(self, nodeId: str, isOwn: bool = False) -> bool:
+        """Work on another segmentation; False if the present one cannot be kept, which may be tried again."""
+        node = slicer.mrmlScene.GetNodeByID(nodeId)
+        if node is not None and not self._casework.adopt(node, isOwn):
+            return False
+        self._notices.withdraw("prediction")
+        self._undo.clear()
+        return node is not None
 
     def _forget(self) -> None:
         if self._job is not None:
