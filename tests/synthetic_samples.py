@@ -47,6 +47,7 @@ def add_pair(store: Store, *sources: str, seed: int = 0, size: tuple[int, ...] =
 
 
 def add_class_image(store: Store, *sources: str, seed: int = 0, **answer: Any) -> Sample:
-    """Enter a 2D image of a class in the bank."""
+    """Enter a 2D image of a class in the bank, whose generator has learned from these cases."""
     kind = {"kind": SampleKind.CLASS_IMAGE, "labels": {}, "answer": answer, "task": "augmentation-classes"}
-    return store.bank.add(new_sample(*sources, seed=seed, **kind), pair(seed, (12, 10))[0])
+    learned = [Source(case=case, role="training") for case in sources]
+    return store.bank.add(new_sample(seed=seed, sources=learned, **kind), pair(seed, (12, 10))[0])

@@ -140,10 +140,9 @@ def _marks(sample: Sample) -> Dataset:
     dataset.add_new(SYNTHETIC_DATA, "CS", "YES")
     dataset.Manufacturer, dataset.ManufacturerModelName = "LabelLoop", f"{sample.task} v{sample.generator}"
     dataset.SoftwareVersions = monailabel_app.__version__
-    cases = len({source.case for source in sample.sources})
     dataset.DerivationDescription = (
         f"{WORD}: made by LabelLoop's generator {sample.task} v{sample.generator} with seed {sample.seed}. "
-        f"{how_made(sample)} Made from {cases} training cases. Approved by {sample.reviewer or 'nobody yet'}."
+        f"{how_made(sample)} {_cases_behind(sample)}Approved by {sample.reviewer or 'nobody yet'}."
     )[:1024]
     equipment = Dataset()
     equipment.PurposeOfReferenceCodeSequence = _code("109102", "DCM", "Processing Equipment")
@@ -152,6 +151,14 @@ def _marks(sample: Sample) -> Dataset:
     equipment.ContributionDescription = f"Generated the image; sample {sample.id}, seed {sample.seed}"
     dataset.ContributingEquipmentSequence = Sequence([equipment])
     return dataset
+
+
+def _cases_behind(sample: Sample) -> str:
+    """A sentence; empty where no case is known."""
+    cases = len({source.case for source in sample.sources})
+    if not cases:
+        return ""
+    return f"{'Its generator learned' if sample.answer else 'Made'} from {cases} training cases. "
 
 
 def _plane(image: sitk.Image, number: int, sample: Sample) -> Dataset:

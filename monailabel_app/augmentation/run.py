@@ -9,10 +9,10 @@ from torch import nn
 
 from monailabel_app.augmentation.bench import Bench, Measured, not_passed
 from monailabel_app.augmentation.networks import States
+from monailabel_app.augmentation.origin import origin_of
 from monailabel_app.augmentation.plan import GeneratorPlan
 from monailabel_app.augmentation.planning import check_memory
 from monailabel_app.augmentation.recipe import AdversarialResult
-from monailabel_app.augmentation.synthesis import Origin
 from monailabel_app.augmentation.trainer import fit_adversarial
 from monailabel_app.augmentation.version import GeneratorVersion
 from monailabel_app.errors import BadInput, LabelLoopError
@@ -83,7 +83,7 @@ class GeneratorRun(TrainingRun):
         if not published or measured is None or not measured.samples:
             return ""
         self.report(JobState.EVALUATING, message=f"putting {len(measured.samples)} synthetic images into the bank")
-        self._bench.enter(measured, Origin(record.task, record.number))
+        self._bench.enter(measured, origin_of(self.store, self.registry, record))
         return f"; {measured.passed} of {len(measured.samples)} synthetic images wait for review"
 
     # --- training ----------------------------------------------------------------------------------------------------

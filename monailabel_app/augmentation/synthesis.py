@@ -54,10 +54,18 @@ class ClassMaker(Protocol):
 
 @dataclass(frozen=True)
 class Origin:
-    """Which generator makes the samples: its task and version."""
+    """Which generator makes the samples.
+
+    Attributes:
+        task, generator: Its task, and the number of its version.
+        cases: All that it has learned from.
+        modality: DICOM modality of these, if it is known and the same for all.
+    """
 
     task: str
     generator: int
+    cases: tuple[str, ...] = ()
+    modality: str | None = None
 
 
 def synthesise(
@@ -142,7 +150,7 @@ def enter_pair(
         sources=[Source(case=source.case_id, role=source.role) for source in pair.draw.sources],
         how=pair.draw.how,
         labels={name: channel for channel, name in enumerate(plan.labels, start=1)},
-        modality=_modality(plan.normalisation),
+        modality=_modality(plan.normalisation, origin),
         checks=verdict.checks,
         nearest=verdict.nearest,
     )
@@ -174,9 +182,10 @@ def enter_class_image(
         task=origin.task,
         generator=origin.generator,
         seed=made.seed,
+        sources=[Source(case=case, role="training") for case in origin.cases],
         how=f"An image of {attribute}: {made.class_name}, made from noise.",
         answer={attribute: made.class_name},
-        modality=_modality(plan.normalisation),
+        modality=_modality(plan.normalisation, origin),
         checks=verdict.checks,
         nearest=verdict.nearest,
     )
@@ -197,6 +206,8 @@ def _class_image(image: Tensor, plan: ClassificationPlan) -> sitk.Image:
     return to_image(values[0], plan.normalisation, plan.spacing or (1.0,) * plan.dimension)
 
 
-def _modality(how: Normalisation) -> str | None:
-    """CT where grey values are Hounsfield units; else not known: images without a unit may be of any kind."""
-    return "CT" if how.kind is IntensityKind.CT else None
+def _modality(how: Normalisation, origin: Origin) -> str | None:
+    """CT only where grey values are Hounsfield units."""
+    if how.kind is IntensityKind.CT:
+        return "CT"
+    return origin.modality if origin.modality != "CT" else None

@@ -5,9 +5,9 @@ from __future__ import annotations
 from monailabel_app.augmentation.bench import Bench
 from monailabel_app.augmentation.class_run import ClassRun
 from monailabel_app.augmentation.names import CLASSES, PAIRS
+from monailabel_app.augmentation.origin import origin_of
 from monailabel_app.augmentation.pair_run import PairRun
 from monailabel_app.augmentation.run import GeneratorRun
-from monailabel_app.augmentation.synthesis import Origin
 from monailabel_app.augmentation.version import GeneratorVersion
 from monailabel_app.errors import BadInput, Conflict
 from monailabel_app.training.jobs import JobState
@@ -43,7 +43,7 @@ class SynthesisRun(JobRun):
             self.jobs.end(self.job.id, JobState.STOPPED, "stopped before the synthetic images were checked")
             return
         self.report(JobState.EVALUATING, message=f"putting {len(measured.samples)} synthetic images into the bank")
-        bench.enter(measured, Origin(record.task, record.number))
+        bench.enter(measured, origin_of(self.store, self.registry, record))
         state = JobState.STOPPED if self.stop() else JobState.DONE
         made = f"{measured.passed} of {len(measured.samples)} synthetic images of v{record.number} wait for review"
         self.jobs.end(self.job.id, state, made)

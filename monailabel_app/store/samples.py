@@ -54,7 +54,8 @@ class Source(_Record):
 
     Attributes:
         case: Id of the case.
-        role: What was taken: mask, background, lesion, style.
+        role: What was taken: mask, background, lesion, style. ``training``: the generator of an image from noise has
+            learned from it.
     """
 
     case: str

@@ -291,6 +291,42 @@ def test_images_of_classes_go_into_the_bank_with_their_class(tmp_path: Path) -> 
         assert [sample.answer for sample in samples] == [{"side": "left"}, {"side": "right"}] * 2
 
 
+def test_an_image_of_a_class_is_of_all_cases_that_its_generator_has_learned_from(tmp_path: Path) -> None:
+    store = classified_store(tmp_path, SCHEME, SIDES)
+    first = carry_out(store, CLASSES, plan={**SMALL_CLASSES, "size": [16, 16, 16]})
+    registry = registry_of(store)
+    registry.publish(CLASSES, first.version, "test", "")
+    learned = {use.case_id for use in registry.get(CLASSES, first.version).annotations}
+    gone = min(learned)
+    store.catalogue.remove(gone)
+    second = carry_out(store, CLASSES, plan={})
+    assert registry.get(CLASSES, second.version).start == f"v{first.version}"
+    registry.publish(CLASSES, second.version, "test", "")
+    before = {sample.id for sample in store.bank.list()}
+    carry_out(store, SYNTHESIS, plan={"generator": CLASSES}, candidates=2)
+    made = [sample for sample in store.bank.list() if sample.id not in before]
+    assert len(made) == 2
+    for sample in made:
+        assert {source.case for source in sample.sources} == learned and gone in learned
+        assert {source.role for source in sample.sources} == {"training"}
+
+
+@pytest.mark.parametrize(
+    ("modalities", "expected"), [(["MR"], "MR"), (["MR", "CT"], None), ([None], None), (["CT"], "CT")]
+)
+def test_samples_are_of_the_modality_of_the_training_cases_where_these_agree(
+    store: Store, modalities: list[str | None], expected: str | None
+) -> None:
+    with store.database.write() as connection:
+        for number in range(5):
+            row = (modalities[number % len(modalities)], f"case-{number}")
+            connection.execute("UPDATE cases SET modality = ? WHERE id = ?", row)
+    job = carry_out(store)
+    assert job.state is JobState.DONE, job.detail
+    samples = store.bank.list()
+    assert samples and {sample.modality for sample in samples} == {expected}
+
+
 def test_images_of_classes_are_compared_in_the_published_classifier(tmp_path: Path) -> None:
     store = classified_store(tmp_path, SCHEME, SIDES)
     classifier = carry_out(store, CLASSIFICATION, plan=SMALL_CLASSIFIER)

@@ -97,6 +97,18 @@ def test_no_export_names_a_case(store: Store, tmp_path: Path, way: str) -> None:
         assert record["checks"] == [{"name": "memorisation", "value": 0.01, "limit": 0.1, "passed": False}]
 
 
+def test_an_image_of_a_class_is_said_to_be_learned_from_its_cases_and_no_older_one_is(
+    store: Store, tmp_path: Path
+) -> None:
+    told = []
+    for sources in (["case-1"], []):
+        sample = add_class_image(store, *sources, grade="1")
+        (file,) = write_dicom(sample, tmp_path / sample.id)
+        told.append(pydicom.dcmread(file).DerivationDescription)
+    assert "An image of grade: 1, made from noise. Its generator learned from 1 training cases." in told[0]
+    assert "training case" not in told[1]
+
+
 def test_the_picture_beside_a_real_image_stays_in_the_workspace(store: Store, tmp_path: Path) -> None:
     sample = store.bank.add(new_sample("case-1"), *pair(), b"PNG that shows the nearest real image and its name")
     export_samples([sample], tmp_path / "out")

@@ -110,6 +110,15 @@ def test_a_sample_of_a_removed_case_of_another_dimension_or_without_its_file_is_
     assert "taken out" in reasons[removed] and "not 3D" in reasons[flat] and "missing" in reasons[lost]
 
 
+def test_an_image_of_a_class_is_left_out_once_a_case_its_generator_learned_from_was_taken_out(store: Store) -> None:
+    kept, learned = add_class_image(store, "a", "b", grade="1"), add_class_image(store, "a", "c", grade="1", seed=1)
+    for sample in (kept, learned):
+        store.bank.decide(sample.id, SampleDecision.APPROVE, "rita")
+    store.catalogue.remove("c")
+    usable = usable_samples(store, SampleKind.CLASS_IMAGE, 2, None)
+    assert [one.id for one in usable.samples] == [kept.id] and "taken out" in usable.left_out[learned.id]
+
+
 def test_the_share_is_as_asked_else_the_servers_else_what_the_study_leaves(store: Store) -> None:
     sample = approve(store, "a")
     assert gather(store, TrainingRequest()).synthetic[0].share == 1.0
