@@ -117,6 +117,16 @@ def test_classes_alone_have_no_label_map(outbox: Outbox) -> None:
     assert files_in(outbox.folder) == set()
 
 
+def test_that_it_reopens_a_submission_is_kept_and_old_records_say_nothing_of_it(outbox: Outbox) -> None:
+    unsent = outbox.put(HERE, "ct-1", draft(), label(), reopens=True)
+    assert unsent.reopens and outbox.list() == [unsent]
+    record = unsent.folder / "record.json"
+    fields = json.loads(record.read_text(encoding="utf-8"))
+    del fields["reopens"]
+    record.write_text(json.dumps(fields), encoding="utf-8")
+    assert [one.reopens for one in outbox.list()] == [False]
+
+
 def test_a_record_of_before_there_were_classes_is_read(outbox: Outbox) -> None:
     unsent = outbox.put(HERE, "ct-1", draft(), label())
     record = unsent.folder / "record.json"

@@ -106,6 +106,87 @@ def test_unsaved_work_is_kept_when_things_are_closed(clinic: Enter, site: Site, 
     assert again.outbox() == [] and statuses(site, "phantom_002", anna.name)[-1] == "final"
 
 
+@pytest.mark.parametrize("how", ["scene", "module", "volume"])
+def test_a_submission_is_not_taken_back_without_a_word(clinic: Enter, site: Site, how: str) -> None:
+    """What was drawn since waits on this computer until the clinician says that it may."""
+    anna = clinic().connect(site.url)
+    case = anna.open("phantom_002")
+    drawn = anna.draw_something()
+    anna.submit()
+    anna.draw("liver", drawn == 0)
+    if how == "scene":
+        slicer.mrmlScene.Clear()
+    elif how == "volume":
+        slicer.mrmlScene.RemoveNode(case.volume)
+    else:
+        anna.place.close()
+    again = clinic(computer="Anna").connect(site.url) if how == "module" else anna
+    notice = again.notice("reopening")
+    assert "phantom_002" in notice.text and "a draft again" in notice.text
+    again.wait_until_sent()
+    assert statuses(site, "phantom_002", anna.name) == ["final"] and again.outbox() == ["phantom_002"]
+    assert again.place.notices.find("unsent") is None
+    again.press("reopening", "Send as draft")
+    again.wait_until_sent()
+    assert statuses(site, "phantom_002", anna.name) == ["final", "draft"] and again.outbox() == []
+    again.open("phantom_002")
+    assert (again.drawn()["liver"] == (drawn == 0)).all()
+
+
+def test_a_question_says_that_a_draft_takes_back_the_submission(clinic: Enter, site: Site) -> None:
+    anna = clinic().connect(site.url)
+    anna.open("phantom_003")
+    drawn = anna.draw_something()
+    anna.questions.answers = ["cancel"]
+    assert not anna.place.casework.closeCase()
+    assert anna.questions.asked[-1].answers[0].text == "Save as draft"
+    anna.submit()
+    anna.draw("liver", drawn == 0)
+    anna.questions.answers = ["cancel"]
+    assert not anna.place.casework.closeCase()
+    assert anna.questions.asked[-1].answers[0].text == "Save as draft (takes back your submission)"
+    anna.questions.answers = ["save"]
+    assert anna.place.casework.closeCase()
+    anna.wait_until_sent()
+    assert statuses(site, "phantom_003", anna.name) == ["final", "draft"]
+
+
+def test_work_since_a_submission_is_gone_on_with_or_thrown_away_in_its_case(clinic: Enter, site: Site) -> None:
+    anna = clinic().connect(site.url)
+    anna.open("phantom_004")
+    drawn = anna.draw_something()
+    anna.submit()
+    anna.draw("liver", drawn == 0)
+    slicer.mrmlScene.Clear()
+    again = anna.open("phantom_004")
+    assert again.edited and (anna.drawn()["liver"] == (drawn == 0)).all()
+    anna.questions.answers = ["discard"]
+    assert anna.place.casework.closeCase()
+    assert anna.outbox() == [] and statuses(site, "phantom_004", anna.name) == ["final"]
+
+
+def test_a_submission_that_waits_goes_alone_and_what_was_drawn_since_on_top_of_it(
+    clinic: Enter, site: Site, proxy: Proxy
+) -> None:
+    anna = clinic().connect(proxy.url)
+    anna.open("phantom_001")
+    drawn = anna.draw_something()
+    proxy.cut_upload_after = 900
+    anna.submit("in a tunnel")
+    assert anna.outbox() == ["phantom_001"]
+    anna.draw("liver", drawn == 0)
+    slicer.mrmlScene.Clear()
+    assert anna.outbox() == ["phantom_001"] * 2
+    proxy.cut_upload_after = None
+    wait_for(lambda: anna.place.connection.online, 20, "the connection, by itself")
+    anna.press("unsent", "Send now")
+    anna.wait_until_sent()
+    assert statuses(site, "phantom_001", anna.name) == ["final"] and anna.outbox() == ["phantom_001"]
+    anna.press("reopening", "Send as draft")
+    anna.wait_until_sent()
+    assert statuses(site, "phantom_001", anna.name) == ["final", "draft"] and anna.outbox() == []
+
+
 def test_what_is_kept_as_the_module_closes_is_not_sent_half_way(
     clinic: Enter, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -221,6 +221,29 @@ def test_an_untouched_prediction_is_left_without_a_draft_of_it(clinic: Enter, si
     assert len([one for one in site.history("phantom_001") if one["author"] == anna.name]) == 1
 
 
+@pytest.mark.parametrize("answer", ["cancel", "save", "leave"])
+def test_what_was_drawn_since_a_submission_is_asked_about_before_it_is_left(
+    clinic: Enter, site: Site, answer: str
+) -> None:
+    anna = clinic().connect(site.url)
+    case = anna.open("phantom_002")
+    drawn = anna.draw_something()
+    anna.submit()
+    anna.draw("liver", drawn == 2)
+    mine = case.segmentationId
+    put_a_prediction_beside(anna)
+    anna.questions.answers = [answer]
+    anna.press("prediction", "Work on it")
+    assert "takes back your submission" in anna.questions.asked[-1].answers[0].text
+    anna.wait_until_sent()
+    assert (case.segmentationId == mine) == (answer == "cancel")
+    own = [one["status"] for one in site.history("phantom_002") if one["author"] == anna.name]
+    assert own == (["final", "draft"] if answer == "save" else ["final"])
+    if answer == "leave":
+        anna.press("prediction", "Back to mine")
+        assert (anna.drawn()["liver"] == (drawn == 2)).all() and case.edited
+
+
 def test_a_drawing_that_cannot_be_kept_is_not_left(clinic: Enter, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     anna = clinic().connect(site.url)
     case = anna.open("phantom_001")

@@ -39,7 +39,8 @@ class Casework(VTKObservationMixin):
         closed: Emitted when there is no open case any more.
         changed: Emitted when something about the open case is another: edits, nodes that the user has closed, status.
         busy: Emitted with a sentence and the share done (0 to 1, or None) while a case is fetched; empty at the end.
-        keep: Called with the open case before it is closed when its edits shall be kept; set by the submission.
+        keep: Called with the open case before it is left when its edits shall be kept; set by the submission.
+        keepUnasked: The same where the clinician cannot be asked, as when Slicer ends; set by the submission.
         taskOfNext: Says which task a next case is chosen for, None for the server's choice; set by the selection.
     """
 
@@ -58,6 +59,7 @@ class Casework(VTKObservationMixin):
         self.changed = Signal("")
         self.busy = Signal("text: str, share: float | None")
         self.keep: "Callable[[OpenCase], bool]" = lambda case: True
+        self.keepUnasked: "Callable[[OpenCase], bool]" = lambda case: True
         self.taskOfNext: "Callable[[], Optional[str]]" = lambda: None
         self.current: Optional[OpenCase] = None
         self._connection = connection
@@ -227,18 +229,19 @@ class Casework(VTKObservationMixin):
     def adopt(self, segmentation: Any, isOwn: bool = False) -> bool:
         """Go on with another segmentation of the open case; the one before stays in the scene until the case is closed.
 
-        Only the one that is worked on is saved from then on: what is unsaved of the one before becomes a draft first.
+        Only the one that is worked on is saved from then on: what is unsaved of the one before becomes a draft first,
+        unless that takes back a submission and the clinician would rather not.
 
         Args:
             isOwn: Whether the clinician has worked on it before, and it is no prediction as it came.
 
         Returns:
-            False if nothing is another: there is no such segmentation, or the one before could not be kept.
+            False if nothing is another: there is no such segmentation, or the one before is to stay, or has to.
         """
         case = self.current
         if case is None or segmentation is None or segmentation.GetID() == case.segmentationId:
             return False
-        if case.hasOwnUnsaved and not self.keep(case):
+        if case.hasOwnUnsaved and not self._mayPutAside(case):
             return False
         case.besides = [one for one in case.besides if one != segmentation.GetID()]
         if case.segmentation is not None:
@@ -250,6 +253,19 @@ class Casework(VTKObservationMixin):
         self.observe(case)
         self.changed.emit()
         return True
+
+    def _mayPutAside(self, case: OpenCase) -> bool:
+        """Keep the drawing before another takes its place; False if the user would rather stay, or has to."""
+        if not case.isSubmitted:
+            return self.keep(case)
+        question = Question(
+            _("Unsaved work"),
+            _unsavedText(case),
+            (Answer("save", _saveText(case)), Answer("leave", _("Leave it unsaved"))),
+            _("Unsaved, it stays beside the other one until the case is closed."),
+        )
+        answer = self._questions.ask(question)
+        return answer == "leave" or (answer == "save" and self.keep(case))
 
     def restoreSegmentation(self) -> Any:
         """An empty segmentation in the place of one that the user has closed."""
@@ -288,7 +304,7 @@ class Casework(VTKObservationMixin):
             Question(
                 _("Unsaved work"),
                 _unsavedText(case),
-                (Answer("save", _("Save as draft")), Answer("discard", _("Discard"))),
+                (Answer("save", _saveText(case)), Answer("discard", _("Discard"))),
             )
         )
         if answer == CANCEL:
@@ -320,7 +336,7 @@ class Casework(VTKObservationMixin):
         if case is None:
             return
         if case.unsaved:
-            self.keep(case)
+            self.keepUnasked(case)
         if case.editWatch is not None:
             case.editWatch.stop()
         self.closed.emit()
@@ -331,7 +347,7 @@ class Casework(VTKObservationMixin):
         case = self.current
         if case is not None and node is not None and node.GetID() == case.volumeId:
             if case.unsaved:
-                self.keep(case)
+                self.keepUnasked(case)
 
     def _onNodeRemoved(self, caller: Any = None, event: Any = None) -> None:
         case = self.current
@@ -351,7 +367,7 @@ class Casework(VTKObservationMixin):
         """Let go of everything, as Slicer ends or the module is reloaded; unsaved work goes to the disk."""
         case = self.current
         if case is not None and case.unsaved:
-            self.keep(case)
+            self.keepUnasked(case)
         self.cancelOpening()
         self._prefetch.close()
         if case is not None and case.editWatch is not None:
@@ -363,6 +379,10 @@ def nothingNext(given: Given) -> str:
     """Why there is no next case, as a sentence."""
     why = plain(given.why) or _("All are finished.")
     return _("There is no next case: {why}").format(why=why[:1].lower() + why[1:])
+
+
+def _saveText(case: OpenCase) -> str:
+    return _("Save as draft (takes back your submission)") if case.isSubmitted else _("Save as draft")
 
 
 def _unsavedText(case: OpenCase) -> str:

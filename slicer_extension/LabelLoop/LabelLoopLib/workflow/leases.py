@@ -9,12 +9,11 @@ from ..jobs import Job, Repeater
 from .casework import Casework
 from .connection import Connection
 from .notices import Level, NoticeBoard
-from .open_case import OpenCase
+from .open_case import FINISHED, OpenCase
 
 RENEW_SECONDS = 600.0
 TOPIC = "lease"
 _TAKEN = 409
-_FINISHED = ("final", "approved")
 
 
 class LeaseKeeper:
@@ -67,7 +66,7 @@ class LeaseKeeper:
 
     def _renew(self) -> None:
         case = self._case
-        if case is not None and case.server == self._connection.url and case.status not in _FINISHED:
+        if case is not None and case.server == self._connection.url and case.status not in FINISHED:
             self._do(lambda client, watch: client.hold(case.id, case.author))
 
     def _do(self, work: "Callable[[LoopClient, Watch], Any]") -> None:

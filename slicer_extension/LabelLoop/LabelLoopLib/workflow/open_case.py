@@ -12,6 +12,9 @@ from ..scene.display import EditWatch
 from .outbox import Unsent
 from .stopwatch import Stopwatch
 
+FINISHED = ("final", "approved")
+"""Statuses of an annotation that a draft would take back."""
+
 
 @dataclass
 class OpenCase:
@@ -27,7 +30,7 @@ class OpenCase:
         answersEdited: Whether they are neither on the server nor in the outbox.
         edits: How often the clinician has changed the segmentation, for telling whether that happened meanwhile.
         adoptedAt: ``edits`` when a prediction took the segmentation's place; None if it is the clinician's own.
-        kept: Whether the newest save is on this computer alone.
+        kept: Status of the newest save if that is on this computer alone, else empty.
         unsent: Work of the outbox that was taken up here; superseded by the next save.
         given: Why it was given; None if it was opened by hand.
     """
@@ -46,7 +49,7 @@ class OpenCase:
     answersEdited: bool = False
     edits: int = 0
     adoptedAt: Optional[int] = None
-    kept: bool = False
+    kept: str = ""
     unsent: Optional[Unsent] = None
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     editWatch: Optional[EditWatch] = None
@@ -56,6 +59,11 @@ class OpenCase:
     @property
     def id(self) -> str:
         return self.detail.id
+
+    @property
+    def isSubmitted(self) -> bool:
+        """Whether a draft would take back a submission, be it on the server or on its way there."""
+        return (self.kept or self.status) in FINISHED
 
     @property
     def unsaved(self) -> bool:

@@ -32,6 +32,7 @@ class Unsent:
             is none if classes alone were answered.
         created: Seconds since 1970.
         problem: Why it was not sent the last time, in words; empty before the first attempt.
+        reopens: Whether it is a draft that nobody has asked for and that would take back a submission.
     """
 
     folder: Path
@@ -40,6 +41,7 @@ class Unsent:
     draft: AnnotationDraft
     created: float
     problem: str = ""
+    reopens: bool = False
 
     @property
     def id(self) -> str:
@@ -63,7 +65,9 @@ class Outbox:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def put(self, server: str, caseId: str, draft: AnnotationDraft, label: Optional[ImageData]) -> Unsent:
+    def put(
+        self, server: str, caseId: str, draft: AnnotationDraft, label: Optional[ImageData], reopens: bool = False
+    ) -> Unsent:
         """Write an annotation to disk.
 
         Args:
@@ -73,7 +77,7 @@ class Outbox:
             OSError: The folder cannot be written to, or the disk is full; nothing is left there.
         """
         target = self.folder / (draft.submission or uuid.uuid4().hex)
-        unsent = Unsent(target, server, caseId, draft, time.time())
+        unsent = Unsent(target, server, caseId, draft, time.time(), reopens=reopens)
         making = self.folder / f".{target.name}.part"
         shutil.rmtree(making, ignore_errors=True)
         making.mkdir(parents=True)
@@ -155,6 +159,7 @@ def _toJson(unsent: Unsent) -> "dict[str, Any]":
         "draft": asdict(unsent.draft),
         "created": unsent.created,
         "problem": unsent.problem,
+        "reopens": unsent.reopens,
     }
 
 
@@ -162,8 +167,8 @@ def _read(folder: Path) -> Optional[Unsent]:
     try:
         record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
         draft = AnnotationDraft(**record["draft"])
-        created = float(record["created"])
-        unsent = Unsent(folder, record["server"], record["case"], draft, created, record["problem"])
+        created, reopens = float(record["created"]), bool(record.get("reopens", False))  # earlier records lack it
+        unsent = Unsent(folder, record["server"], record["case"], draft, created, record["problem"], reopens)
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
     return unsent if not unsent.hasLabelMap or unsent.labelFile.is_file() else None

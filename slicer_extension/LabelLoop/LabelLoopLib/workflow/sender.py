@@ -52,11 +52,23 @@ class Sender:
         """What is in the outbox for this server and is not worked on."""
         return [one for one in self._outbox.list(self._connection.url) if not self.isTakenUp(one)]
 
-    def resend(self) -> None:
-        """Send everything that waits for this server."""
+    def resend(self, alsoReopening: bool = False) -> None:
+        """Send what waits for this server.
+
+        Args:
+            alsoReopening: Also the drafts that take back a submission.
+        """
         self._notices.withdraw("unsent")
+        if alsoReopening:
+            self._notices.withdraw("reopening")
         for unsent in self.waiting():
-            self.send(unsent)
+            if alsoReopening or not unsent.reopens:
+                self.send(unsent)
+
+    def hold(self, unsent: Unsent) -> None:
+        """Leave a draft that takes back a submission in the outbox until the user sends it."""
+        self._offerReopening([unsent])
+        self.changed.emit()
 
     def send(self, unsent: Unsent) -> None:
         """Send an annotation after those that are on their way; it stays here if it is for another server."""
@@ -97,6 +109,9 @@ class Sender:
 
     def _onSaved(self, unsent: Unsent, annotation: AnnotationView) -> None:
         self._queue = [self._after(annotation, one) for one in self._queue if one.id != unsent.id]
+        for one in self._outbox.find(unsent.server, unsent.caseId, unsent.draft.author):
+            if one.reopens and one.created >= unsent.created:
+                self._after(annotation, one)
         what = _("Submitted") if annotation.status == "final" else _("Draft saved")
         self._notices.post(Level.GOOD, f"{what}: {annotation.case_id}", TOPIC)
         self.saved.emit(annotation)
@@ -142,9 +157,23 @@ class Sender:
     def _onConnection(self, state: ConnectionState) -> None:
         """The server is there (again): offer what waits."""
         waiting = self.waiting() if state == ConnectionState.ONLINE and not self.sending else []
-        if waiting:
-            text = _("Work on {cases} is kept on this computer and has not reached the server.").format(
-                cases=", ".join(sorted({one.caseId for one in waiting}))
-            )
+        unsent = [one for one in waiting if not one.reopens]
+        if unsent:
+            text = _("Work on {cases} is kept on this computer and has not reached the server.")
             self._notices.withdraw(TOPIC)
-            self._notices.post(Level.WARNING, text, "unsent", Action(_("Send now"), self.resend))
+            send = Action(_("Send now"), self.resend)
+            self._notices.post(Level.WARNING, text.format(cases=_cases(unsent)), "unsent", send)
+        self._offerReopening([one for one in waiting if one.reopens])
+
+    def _offerReopening(self, drafts: "list[Unsent]") -> None:
+        if drafts:
+            text = _(
+                "What you have changed on {cases} since you submitted is kept on this computer. If it is sent, the "
+                "submission is a draft again. Open the case to go on with it, or to discard it."
+            )
+            send = Action(_("Send as draft"), lambda: self.resend(alsoReopening=True))
+            self._notices.post(Level.WARNING, text.format(cases=_cases(drafts)), "reopening", send)
+
+
+def _cases(unsent: "list[Unsent]") -> str:
+    return ", ".join(sorted({one.caseId for one in unsent}))

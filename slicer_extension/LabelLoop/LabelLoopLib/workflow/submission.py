@@ -44,6 +44,7 @@ class Submission:
         self._notices = notices
         self._questions = questions
         casework.keep = self._keep
+        casework.keepUnasked = self._keepUnasked
         sender.saved.connect(self._onSaved)
         sender.isTakenUp = self._isTakenUp
 
@@ -112,24 +113,32 @@ class Submission:
         asked = attributesOf(self._connection.capabilities)
         return [one.name for one in asked if one.scope == "case" and one.name not in case.answers]
 
-    def _keep(self, case: OpenCase) -> bool:
-        """Write a draft of the open case before it is closed; it is sent as soon as the server can be reached."""
+    def _keep(self, case: OpenCase, reopens: bool = False) -> bool:
+        """Write a draft of the open case before it is closed, and send it."""
         try:
             collected = _collected(case) if case.outlineUnsaved else None
         except SceneError as error:
             self._notices.error(error, TOPIC)
             return False
-        return self._putAndSend(case, collected, DRAFT)
+        return self._putAndSend(case, collected, DRAFT, reopens)
 
-    def _putAndSend(self, case: OpenCase, collected: Optional[Collected], status: str) -> bool:
-        unsent = self._put(case, collected, status)
+    def _keepUnasked(self, case: OpenCase) -> bool:
+        """The same where nobody can be asked: a draft that would take back a submission is offered, not sent."""
+        return self._keep(case, reopens=case.isSubmitted)
+
+    def _putAndSend(self, case: OpenCase, collected: Optional[Collected], status: str, reopens: bool = False) -> bool:
+        unsent = self._put(case, collected, status, reopens)
         if unsent is None:
             return False
-        self._sender.send(unsent)
+        if reopens:
+            self._sender.hold(unsent)
+        else:
+            case.kept = status
+            self._sender.send(unsent)
         self._casework.changed.emit()
         return True
 
-    def _put(self, case: OpenCase, collected: Optional[Collected], status: str) -> Optional[Unsent]:
+    def _put(self, case: OpenCase, collected: Optional[Collected], status: str, reopens: bool) -> Optional[Unsent]:
         """Write the work to disk; from here on it is safe."""
         draft = AnnotationDraft(
             author=self._settings.annotator,
@@ -142,7 +151,7 @@ class Submission:
             based_on=case.revision if case.author == self._settings.annotator else None,
         )
         try:
-            unsent = self._outbox.put(case.server, case.id, draft, collected.image if collected else None)
+            unsent = self._outbox.put(case.server, case.id, draft, collected.image if collected else None, reopens)
         except (OSError, RuntimeError, SceneError) as error:
             case.stopwatch.giveBack(draft.seconds_spent)
             text = _("The work cannot be written to {folder}: {why}").format(folder=self._outbox.folder, why=error)
@@ -152,7 +161,7 @@ class Submission:
             if collected is not None or not case.unsent.hasLabelMap:
                 self._outbox.remove(case.unsent)  # the new one holds it all
             case.unsent = None
-        case.edited, case.answersEdited, case.kept = False, False, True
+        case.edited = case.answersEdited = False
         return unsent
 
     def _isTakenUp(self, unsent: Unsent) -> bool:
@@ -164,7 +173,7 @@ class Submission:
         if case is None or case.server != self._connection.url:
             return
         if (case.id, self._settings.annotator) == (annotation.case_id, annotation.author):
-            case.kept = False
+            case.kept = ""
             case.revision, case.status, case.author = annotation.id, annotation.status, annotation.author
             self._casework.changed.emit()
 
