@@ -57,5 +57,6 @@ def as_pair(image: np.ndarray, target: np.ndarray, seed: int = 0) -> SyntheticPa
     """An image and a mask as if a generator had made the whole image."""
     inside = tuple(slice(0, length) for length in target.shape)
     hole = torch.ones(target.shape, dtype=torch.bool)
-    draw = MaskDraw(torch.from_numpy(target.astype(np.uint8)), hole, None, (), "", inside, Way.WARP)
+    levels = torch.zeros(target.shape)
+    draw = MaskDraw(torch.from_numpy(target.astype(np.uint8)), levels, hole, None, (), "", inside, Way.WARP)
     return SyntheticPair(torch.from_numpy(image.astype(np.float32))[None], draw, seed)

@@ -1,4 +1,5 @@
-"""What the generator of pairs is told: the mask, what is known of the image, and where it is to be made."""
+"""What the generator of pairs is told: the mask, how bright each structure is, what is known of the image, and where
+it is to be made."""
 
 from __future__ import annotations
 
@@ -20,6 +21,7 @@ class Condition:
 
     Attributes:
         target: ``B x D x H x W`` int64, channels of the plan.
+        levels: ``B x 1 x D x H x W`` float: the mean grey value of the structure that a voxel lies in (see `levels`).
         image: ``B x 1 x D x H x W`` float: the real image; 0 in padding and where there is none.
         hole: ``B x 1 x D x H x W`` float: 1 where the image is to be made, 0 where it is known and in padding.
         padding: ``B x 1 x D x H x W`` float: 1 where there is no image, since it is smaller than the grid.
@@ -28,6 +30,7 @@ class Condition:
     """
 
     target: Tensor
+    levels: Tensor
     image: Tensor
     hole: Tensor
     padding: Tensor
@@ -41,8 +44,9 @@ class Condition:
 
     @property
     def told(self) -> Tensor:
-        """The generator's condition: labels and background, known image, hole, noise."""
-        return torch.cat([self.one_hot, self.image * (1 - self.hole), self.hole, self.noise * self.hole], 1)
+        """The generator's condition: labels and background, levels, known image, hole, noise."""
+        known = self.image * (1 - self.hole)
+        return torch.cat([self.one_hot, self.levels, known, self.hole, self.noise * self.hole], 1)
 
     @property
     def judged(self) -> Tensor:

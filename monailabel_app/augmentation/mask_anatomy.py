@@ -33,6 +33,7 @@ class Lesion:
         shape: Within `box`, its voxels.
         cut: Whether the image's border cuts it.
         host: The organ that it lies in (see `host_of`).
+        level: Its mean grey value, normalised.
     """
 
     case_id: str
@@ -41,6 +42,7 @@ class Lesion:
     shape: np.ndarray
     cut: bool
     host: int
+    level: float
 
     @property
     def voxels(self) -> int:
@@ -58,6 +60,7 @@ class Anatomy:
         volumes: Fewest and most voxels of each label in a case that has it.
         lesion_volumes: Fewest and most voxels of a single lesion, by label.
         lesions: All lesions of the training cases.
+        levels: Mean grey value of each label over the cases that have it, normalised.
     """
 
     hosts: dict[int, frozenset[int]]
@@ -66,6 +69,7 @@ class Anatomy:
     volumes: dict[int, tuple[int, int]]
     lesion_volumes: dict[int, tuple[int, int]]
     lesions: tuple[Lesion, ...]
+    levels: dict[int, float]
 
     @classmethod
     def of(cls, plan: Plan, cases: Sequence[PreparedCase], lesions: Sequence[str] | None = None) -> Anatomy:
@@ -81,7 +85,7 @@ class Anatomy:
         """
         targets = {case.id: case.target.numpy() for case in cases}
         channels = _lesion_channels(plan, lesions)
-        found = tuple(one for name, target in targets.items() for one in _lesions(name, target, channels))
+        found = tuple(one for case in cases for one in _lesions(case, channels))
         counts = np.array([np.bincount(target.ravel(), minlength=plan.channels) for target in targets.values()])
         hosts = _hosts(found)
         return cls(
@@ -91,6 +95,7 @@ class Anatomy:
             volumes={c: _range(counts[:, c]) for c in range(1, plan.channels) if counts[:, c].any()},
             lesion_volumes={c: _range(np.array([one.voxels for one in found if one.channel == c])) for c in hosts},
             lesions=found,
+            levels=_levels(cases),
         )
 
     def organ(self, target: np.ndarray, *hosts: int) -> np.ndarray:
@@ -125,8 +130,17 @@ def host_of(target: np.ndarray, lesion: np.ndarray, lesion_channels: Collection[
     return int(around.argmax())
 
 
-def _lesions(case_id: str, target: np.ndarray, channels: Sequence[int]) -> list[Lesion]:
-    found = []
+def _levels(cases: Sequence[PreparedCase]) -> dict[int, float]:
+    found: dict[int, list[float]] = {}
+    for case in cases:
+        for channel in case.places:
+            found.setdefault(channel, []).append(float(case.image[0].float()[case.target == channel].mean()))
+    return {channel: float(np.mean(levels)) for channel, levels in found.items()}
+
+
+def _lesions(case: PreparedCase, channels: Sequence[int]) -> list[Lesion]:
+    found, target = [], case.target.numpy()
+    image = case.image[0].float().numpy()
     for channel in channels:
         for part, around in parts_of(target == channel):
             if part.sum() >= SMALLEST_PART:
@@ -134,7 +148,17 @@ def _lesions(case_id: str, target: np.ndarray, channels: Sequence[int]) -> list[
                 mask[around] = part
                 box = box_of(mask)
                 host = host_of(target[around], part, channels)
-                found.append(Lesion(case_id, channel, box, mask[box], bool(faces_touched(mask)), host))
+                found.append(
+                    Lesion(
+                        case_id=case.id,
+                        channel=channel,
+                        box=box,
+                        shape=mask[box],
+                        cut=bool(faces_touched(mask)),
+                        host=host,
+                        level=float(image[mask].mean(dtype=np.float64)),
+                    )
+                )
     return found
 
 

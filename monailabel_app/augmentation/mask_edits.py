@@ -4,7 +4,7 @@ image, stays."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -34,6 +34,9 @@ MARGIN = 0.35
 LEAST_CHANGE = 20
 """Voxels that an organ's new shape gives to, or takes from, others; with fewer it is the old one."""
 
+LEVEL_SPREAD = 0.1
+"""Standard deviation of what is added to the brightness of a lesion that is put in, in those of a normalised image."""
+
 MIN_MARGIN = EDGE + 1
 """So much that the changed voxels themselves are made wholly, and blending begins outside them."""
 
@@ -45,16 +48,23 @@ class Edit:
     Attributes:
         target: ``D x H x W`` uint8.
         hole: ``D x H x W`` bool: where it changed, with the surroundings that are to be made anew.
+        lesion: ``D x H x W`` bool: the lesion that was put in; None where none was.
+        level: How bright that one is to be, normalised.
     """
 
     target: np.ndarray
     hole: np.ndarray
+    lesion: np.ndarray | None = None
+    level: float = 0.0
 
 
 def insert(
     target: np.ndarray, lesion: Lesion, anatomy: Anatomy, plan: Plan, random: np.random.Generator
 ) -> Edit | None:
-    """Put a varied copy of a lesion's shape at a random place of its host organ; None if it fits nowhere."""
+    """Put a varied copy of a lesion's shape at a random place of its host organ; None if it fits nowhere.
+
+    It is to be about as bright as that lesion.
+    """
     host = target == lesion.host
     shape = varied(lesion, anatomy, plan, random)
     if shape is None or not host.any():
@@ -65,7 +75,7 @@ def insert(
     if place is None:
         return None
     result = np.where(place, np.uint8(lesion.channel), target)
-    return Edit(result, _surroundings(place))
+    return Edit(result, _surroundings(place), place, lesion.level + LEVEL_SPREAD * float(random.standard_normal()))
 
 
 def move(target: np.ndarray, lesion: Lesion, anatomy: Anatomy, plan: Plan, random: np.random.Generator) -> Edit | None:
@@ -76,8 +86,10 @@ def move(target: np.ndarray, lesion: Lesion, anatomy: Anatomy, plan: Plan, rando
     edit = insert(healed, lesion, anatomy, plan, random)
     if edit is None:
         return None
-    new = (edit.target == lesion.channel) & (healed != lesion.channel)
-    return None if (grown(new) & old).any() else Edit(edit.target, _surroundings(old) | edit.hole)
+    assert edit.lesion is not None  # it was put in
+    if (grown(edit.lesion) & old).any():
+        return None
+    return replace(edit, hole=_surroundings(old) | edit.hole)
 
 
 def reshape(

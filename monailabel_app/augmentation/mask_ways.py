@@ -60,6 +60,7 @@ class MaskDraw:
 
     Attributes:
         target: ``D x H x W`` uint8, channels of the plan.
+        levels: ``D x H x W`` float32: how bright each structure is to be (see `monailabel_app.augmentation.levels`).
         hole: ``D x H x W`` bool: where the image is to be made.
         background: The case whose image is kept outside the hole, cut and padded to the mask's grid; None where the
             whole image is made.
@@ -71,6 +72,7 @@ class MaskDraw:
     """
 
     target: Tensor
+    levels: Tensor
     hole: Tensor
     background: PreparedCase | None
     sources: tuple[MaskSource, ...]

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from monailabel_app.augmentation.body import body_of
+from monailabel_app.augmentation.levels import levels_after
 from monailabel_app.augmentation.mask_anatomy import Anatomy
 from monailabel_app.augmentation.mask_edits import Edit, insert, move, reshape
 from monailabel_app.augmentation.mask_guards import Before, broken
@@ -123,8 +124,9 @@ class MaskMaker:
         body = warped(view.of(self._body(case)).astype(np.uint8), deformation) > 0
         if broken(new, Before(old, body, cut_out=view.cut_out), self.anatomy):
             return None
+        levels = levels_after(new, view.of(_grey(case)), old, self.anatomy.levels)
         sources = (MaskSource(case.id, "mask"),)
-        return _whole(new, size, sources, Way.WARP, f"The label map of {case.id}, turned, scaled and bent.")
+        return _whole(new, levels, size, sources, Way.WARP, f"The label map of {case.id}, turned, scaled and bent.")
 
     def _recombine(self, size: tuple[int, ...], random: np.random.Generator, strength: float) -> MaskDraw | None:
         base, other = (self.cases[i] for i in random.choice(len(self.cases), 2, replace=False))
@@ -143,9 +145,10 @@ class MaskMaker:
         how = (
             f"The label map of {base.id}, with the shape of {names} drawn {share:.0%} of the way to that of {other.id}."
         )
-        part = random_view(base, size, random).of(new)
+        view = random_view(base, size, random)
+        levels = levels_after(new, _grey(base), old, self.anatomy.levels)
         sources = (MaskSource(base.id, "mask"), MaskSource(other.id, "mask"))
-        return _whole(part, size, sources, Way.RECOMBINE, how)
+        return _whole(view.of(new), view.of(levels), size, sources, Way.RECOMBINE, how)
 
     def _reshape(self, size: tuple[int, ...], random: np.random.Generator, strength: float) -> MaskDraw | None:
         base, other = (self.cases[i] for i in random.choice(len(self.cases), 2, replace=False))
@@ -193,10 +196,23 @@ class MaskMaker:
             return None
         background = view.case(case, size)
         target, inside = fitted(view.of(edit.target), size, 0)
-        hole, _ = fitted(view.of(edit.hole), size, False)
-        sources = (MaskSource(case.id, "background"), source)
-        place = Place(case, view.box, torch.from_numpy(edit.target))
-        return MaskDraw(torch.from_numpy(target), torch.from_numpy(hole), background, sources, how, inside, way, place)
+        return MaskDraw(
+            target=torch.from_numpy(target),
+            levels=torch.from_numpy(fitted(view.of(self._levels(edit, case)), size, 0)[0]),
+            hole=torch.from_numpy(fitted(view.of(edit.hole), size, False)[0]),
+            background=background,
+            sources=(MaskSource(case.id, "background"), source),
+            how=how,
+            inside=inside,
+            way=way,
+            place=Place(case, view.box, torch.from_numpy(edit.target)),
+        )
+
+    def _levels(self, edit: Edit, case: PreparedCase) -> np.ndarray:
+        levels = levels_after(edit.target, _grey(case), case.target.numpy(), self.anatomy.levels)
+        if edit.lesion is not None:
+            levels[edit.lesion] = edit.level
+        return levels
 
     def _body(self, case: PreparedCase) -> np.ndarray:
         if case.id not in self._bodies:
@@ -208,14 +224,31 @@ class MaskMaker:
 
 
 def _whole(
-    target: np.ndarray, size: tuple[int, ...], sources: tuple[MaskSource, ...], way: Way, how: str
+    target: np.ndarray,
+    levels: np.ndarray,
+    size: tuple[int, ...],
+    sources: tuple[MaskSource, ...],
+    way: Way,
+    how: str,
 ) -> MaskDraw | None:
     """A mask for an image that is made as a whole; None if no label is in it."""
     grid, inside = fitted(target, size, 0)
     if not grid.any():
         return None
-    hole = torch.ones(size, dtype=torch.bool)
-    return MaskDraw(torch.from_numpy(grid), hole, None, sources, how, inside, way)
+    return MaskDraw(
+        target=torch.from_numpy(grid),
+        levels=torch.from_numpy(fitted(levels, size, 0)[0]),
+        hole=torch.ones(size, dtype=torch.bool),
+        background=None,
+        sources=sources,
+        how=how,
+        inside=inside,
+        way=way,
+    )
+
+
+def _grey(case: PreparedCase) -> np.ndarray:
+    return case.image[0].float().numpy()
 
 
 def _pick(items: Sequence[Item], random: np.random.Generator) -> Item:

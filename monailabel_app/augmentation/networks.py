@@ -101,8 +101,8 @@ class ResidualEnhancer(nn.Module):
 
 
 def condition_channels(plan: GeneratorPlan) -> int:
-    """What the generator of pairs is told: labels and background, known image, hole, noise."""
-    return len(plan.labels) + 1 + 3
+    """What the generator of pairs is told: labels and background, levels, known image, hole, noise."""
+    return len(plan.labels) + 1 + 4
 
 
 def judged_channels(plan: GeneratorPlan) -> int:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from monailabel_app.augmentation.conditions import Condition
+from monailabel_app.augmentation.levels import levels_of
 from monailabel_app.augmentation.losses import divergence, reconstruction
 from monailabel_app.augmentation.masks import MaskDraw
 from monailabel_app.augmentation.networks import (
@@ -51,15 +52,17 @@ class PairRecipe(PatchRecipe):
     """
 
     def draw(self) -> PairExample:
-        images, targets, holes, paddings = [], [], [], []
+        images, targets, levels, holes, paddings = [], [], [], [], []
         for _ in range(self.plan.batch_size):
             image, target, inside = self._patches.draw()
             images.append(image)
             targets.append(target.long())
+            levels.append(torch.from_numpy(levels_of(image[0].cpu().numpy(), target.cpu().numpy())))
             holes.append(inside & self._hole(target))
             paddings.append(~inside)
         condition = Condition(
             target=torch.stack(targets),
+            levels=torch.stack(levels)[:, None].to(self.device),
             image=torch.stack(images),
             hole=torch.stack(holes)[:, None].float(),
             padding=torch.stack(paddings)[:, None].float(),
@@ -149,6 +152,7 @@ class PairGenerator:
         known = torch.where(inside, background, 0.0)[None].to(self.device)
         condition = Condition(
             target=draw.target.long()[None].to(self.device),
+            levels=draw.levels[None, None].to(self.device),
             image=known,
             hole=(draw.hole & inside)[None, None].float().to(self.device),
             padding=(~inside)[None, None].float().to(self.device),

@@ -9,10 +9,15 @@ import numpy as np
 import torch
 from scipy import ndimage
 
+from monailabel_app.augmentation.levels import levels_of
 from monailabel_app.augmentation.masks import MaskDraw, Way
+from monailabel_app.augmentation.pairs import STYLES, PairGenerator, PairRecipe, styles_of
 from monailabel_app.augmentation.plan import DiscriminatorPlan, GeneratorKind, GeneratorPlan
+from monailabel_app.augmentation.trainer import fit_adversarial
+from monailabel_app.models.networks import set_weights
 from monailabel_app.models.plan import IntensityKind, NetworkPlan, Normalisation, Plan
 from monailabel_app.training.dataset import PreparedCase
+from monailabel_app.training.schedule import Schedule
 
 SIZES = {2: (16, 16), 3: (16, 8, 8)}
 LABELS = ("organ", "lesion")
@@ -76,4 +81,15 @@ def whole_draw(case: PreparedCase) -> MaskDraw:
     """A mask for an image that is made as a whole."""
     inside = tuple(slice(0, length) for length in case.target.shape)
     hole = torch.ones_like(case.target, dtype=torch.bool)
-    return MaskDraw(case.target, hole, None, (), "The mask of a real case.", inside, Way.WARP)
+    levels = torch.from_numpy(levels_of(case.image[0].float().numpy(), case.target.numpy()))
+    return MaskDraw(case.target, levels, hole, None, (), "The mask of a real case.", inside, Way.WARP)
+
+
+def trained(plan: GeneratorPlan, cases: Sequence[PreparedCase], steps: int) -> PairGenerator:
+    """A generator that has seen these cases for so many steps."""
+    recipe = PairRecipe(plan, cases, np.random.default_rng(0), torch.device("cpu"))
+    schedule = Schedule(epochs=1, steps_per_epoch=steps, learning_rate=plan.learning_rate)
+    states = fit_adversarial(recipe, schedule=schedule).states
+    set_weights(recipe.generator, states.average)
+    weights = {**states.packed(), STYLES: styles_of(recipe.generator.eval(), plan, cases)}
+    return PairGenerator(plan, weights, "cpu")

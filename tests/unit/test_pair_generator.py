@@ -9,49 +9,39 @@ import pytest
 import torch
 
 from monailabel_app.augmentation.conditions import Condition, blend
+from monailabel_app.augmentation.levels import levels_of
 from monailabel_app.augmentation.masks import MaskDraw, Way
-from monailabel_app.augmentation.pairs import STYLES, PairGenerator, PairRecipe, styles_of
-from monailabel_app.augmentation.plan import GeneratorPlan
+from monailabel_app.augmentation.pairs import PairGenerator, PairRecipe
 from monailabel_app.augmentation.real_patches import RealPatches
-from monailabel_app.augmentation.trainer import fit_adversarial
 from monailabel_app.errors import BadInput
-from monailabel_app.models.networks import set_weights
 from monailabel_app.training.dataset import PreparedCase
-from monailabel_app.training.schedule import Schedule
-from tests.unit.generators import SIZES, generator_plan, prepared_case, whole_draw
+from tests.unit.generators import SIZES, generator_plan, prepared_case, trained, whole_draw
 
 CPU = torch.device("cpu")
 DIMENSIONS = pytest.mark.parametrize("dimension", [2, 3])
 
 
-def trained(plan: GeneratorPlan, steps: int, cases: int = 4) -> PairGenerator:
-    prepared = [prepared_case(plan.dimension, number) for number in range(cases)]
-    recipe = PairRecipe(plan, prepared, np.random.default_rng(0), CPU)
-    schedule = Schedule(epochs=1, steps_per_epoch=steps, learning_rate=plan.learning_rate)
-    states = fit_adversarial(recipe, schedule=schedule).states
-    set_weights(recipe.generator, states.average)
-    weights = {**states.packed(), STYLES: styles_of(recipe.generator.eval(), plan, prepared)}
-    return PairGenerator(plan, weights, CPU)
-
-
 @pytest.fixture(scope="module", params=[2, 3])
 def generator(request: pytest.FixtureRequest) -> PairGenerator:
     """One that has seen four cases for a few seconds."""
-    return trained(generator_plan(request.param, learning_rate=4e-3, discriminator_rate=4e-3), steps=90)
+    plan = generator_plan(request.param, learning_rate=4e-3, discriminator_rate=4e-3)
+    return trained(plan, [prepared_case(plan.dimension, number) for number in range(4)], steps=90)
 
 
 @pytest.fixture(scope="module")
 def fresh() -> PairGenerator:
-    return trained(generator_plan(3), steps=1)
+    return trained(generator_plan(3), [prepared_case(3, number) for number in range(4)], steps=1)
 
 
-def edit_of(case: PreparedCase, box: tuple[slice, ...]) -> MaskDraw:
+def edit_of(case: PreparedCase, box: tuple[slice, ...], level: float = 2.0) -> MaskDraw:
     hole = torch.zeros_like(case.target, dtype=torch.bool)
     hole[box] = True
     target = case.target.clone()
     target[box] = 2
     inside = tuple(slice(0, length) for length in case.target.shape)
-    return MaskDraw(target, hole, case, (), "A lesion put in.", inside, Way.INSERT)
+    levels = torch.from_numpy(levels_of(case.image[0].float().numpy(), case.target.numpy()))
+    levels[box] = level
+    return MaskDraw(target, levels, hole, case, (), "A lesion put in.", inside, Way.INSERT)
 
 
 def test_what_the_mask_says_shows_in_the_image(generator: PairGenerator) -> None:
@@ -126,7 +116,7 @@ def test_a_hole_is_blended_inside_its_border_and_not_at_the_image_border(dimensi
 def condition_of(image: torch.Tensor, hole: torch.Tensor, padding: torch.Tensor | None = None) -> Condition:
     nothing = torch.zeros_like(hole)
     target = torch.zeros(hole.shape[0], *hole.shape[2:], dtype=torch.int64)
-    return Condition(target, image, hole, nothing if padding is None else padding, nothing, 3)
+    return Condition(target, nothing, image, hole, nothing if padding is None else padding, nothing, 3)
 
 
 @DIMENSIONS
@@ -154,7 +144,7 @@ def test_the_generator_is_told_nothing_of_what_it_is_to_make(dimension: int) -> 
     hole = (torch.rand(1, 1, *size) > 0.5).float()
     one, other = (condition_of(image, hole) for image in (torch.zeros(1, 1, *size), torch.randn(1, 1, *size) * hole))
     assert torch.equal(one.told, other.told)
-    assert one.told.shape == (1, 6, *size) and one.judged.shape == (1, 4, *size)
+    assert one.told.shape == (1, 7, *size) and one.judged.shape == (1, 4, *size)
     assert torch.equal(one.one_hot[:, 0], torch.ones(1, *size))
 
 
