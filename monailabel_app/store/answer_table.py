@@ -44,6 +44,8 @@ def export_rows(store: Store) -> list[AnswerRow]:
 def import_rows(store: Store, rows: Iterable[AnswerRow], author: str) -> int:
     """Save answers, each as a new revision; return their number. All are checked before the first is saved.
 
+    A row without an answer says nothing, and is left out.
+
     Args:
         author: Of rows that name none.
 
@@ -62,7 +64,8 @@ def import_rows(store: Store, rows: Iterable[AnswerRow], author: str) -> int:
             check_revision(by, revision)
         except (LabelLoopError, ValueError) as error:
             raise BadInput(f"case '{row.case_id}': {error}; nothing was imported") from error
-        revisions.append((row.case_id, by, revision))
+        if row.answers:
+            revisions.append((row.case_id, by, revision))
     for case_id, by, revision in revisions:
         store.annotations.save(case_id, by, revision)
     return len(revisions)

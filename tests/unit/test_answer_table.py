@@ -85,6 +85,13 @@ def test_one_wrong_row_and_nothing_is_imported(tmp_path: Path, table: str, what:
     assert export_rows(store) == []
 
 
+def test_a_row_without_an_answer_finishes_nothing(tmp_path: Path) -> None:
+    store = filled(tmp_path)
+    assert import_rows(store, from_csv("case,diagnosis,grade\na,,\nb,benign,\nc,,\n"), "carl") == 1
+    assert [row.case_id for row in export_rows(store)] == ["b"]
+    assert store.annotations.submitted_case_ids() == {"b"} and len(store.split.roles()) == 1
+
+
 @pytest.mark.parametrize("text", ["{", "[1]", '[{"case": "a"}]', '{"case": "a"}'])
 def test_json_of_another_form_is_refused(text: str) -> None:
     with pytest.raises(BadInput, match="JSON list"):
