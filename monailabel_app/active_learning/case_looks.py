@@ -19,6 +19,7 @@ from monailabel_app.classification.groups import groups_of, is_classification
 from monailabel_app.classification.preparation import read_case_image
 from monailabel_app.classification.region_finder import RegionFinder
 from monailabel_app.inference.service import LoadedVersion
+from monailabel_app.store.annotations import Requirement
 from monailabel_app.store.images import read_image
 from monailabel_app.store.scheme import Scheme
 from monailabel_app.store.scheme_store import SchemeStore
@@ -32,6 +33,12 @@ PREPARED_FOLDER = "prepared"
 def tasks_of(scheme: Scheme | None) -> list[str]:
     """The tasks that cases can be chosen for: the segmentation, and those of the scheme."""
     return [SEGMENTATION, *groups_of(scheme)]
+
+
+def required_by(task: str, scheme: Scheme | None) -> Requirement:
+    """What an annotation has to hold for a case to be finished for one of these tasks."""
+    group = groups_of(scheme).get(task)
+    return Requirement() if group is None else Requirement(tuple(one.name for one in group.attributes))
 
 
 class CaseLooks:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from monailabel_app.active_learning.case_looks import tasks_of
+from monailabel_app.active_learning.case_looks import required_by, tasks_of
 from monailabel_app.active_learning.evidence import Evidence, class_name
 from monailabel_app.active_learning.pool import Pool
 from monailabel_app.active_learning.scoring import evidence_of
@@ -95,13 +95,14 @@ class CasePool:
         Args:
             candidates: Ids of the cases that may be chosen.
             busy: Cases that somebody works on: to a strategy that looks for what is new, they are as good as finished.
+                Cases of validation patients are never taken for that: what is only measured on covers nothing.
         """
         version = self.version_for(task, candidates)
-        finished = self.store.annotations.submitted_case_ids()
+        finished = self.store.annotations.submitted_case_ids(required_by(task, self.store.schemes.scheme))
         pool = Pool(
             candidates=tuple(candidates),
             evidence=self._evidence(task, version) if version is not None else {},
-            labelled=tuple(finished.union(busy) - set(candidates)),
+            labelled=tuple(finished.union(busy) - self.store.split.validation_case_ids() - set(candidates)),
             classes=self._class_names(task),
             round=self._rounds(task),
         )

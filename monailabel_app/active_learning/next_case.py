@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from monailabel_app.active_learning.case_looks import required_by, tasks_of
 from monailabel_app.active_learning.case_pool import CasePool, kind_of
 from monailabel_app.active_learning.evidence import Measure
 from monailabel_app.active_learning.given import Asked, Given
@@ -39,7 +40,10 @@ UNINFORMED = frozenset({CONTROL, "in-order"})
 
 ON_VARIED = "The passes are over varied images, as this version was trained without dropout."
 
+ON_MEASURED = "Versions are measured on it and never trained: no other untouched case is left."
+
 ALL_FINISHED = "Every case is finished."
+ALL_FINISHED_FOR = "Every case is finished for the task '{task}'."
 ALL_TAKEN = "All {count} cases that are left are with other annotators: ask again later, or open one from the list."
 
 
@@ -95,8 +99,9 @@ class NextCase:
     def choose(self, asked: Asked) -> Given:
         """Give a case to an annotator, who then has it for a while.
 
-        One who asks twice is given the same case twice. Others' cases are left out. Untouched cases come first, then
-        those that somebody has begun, then those that were skipped.
+        One who asks twice is given the same case twice. Others' cases are left out. Untouched cases come first (those
+        of validation patients, which train nothing, after the others), then those that somebody has begun, then those
+        that were skipped.
 
         Raises:
             BadInput: There is no such strategy or task.
@@ -106,13 +111,28 @@ class NextCase:
         task = self.pools.task_for(strategy.tasks, asked.task)
         self._last[task] = strategy.name
         running = self.store.leases.running()
-        untouched, begun = self.store.unfinished()
+        untouched, begun = self._unfinished(task)
         left = [case_id for case_id in (*untouched, *begun) if case_id not in asked.exclude]
         if not left:
-            return Given(why=ALL_FINISHED, strategy=strategy.name, task=task)
+            return Given(why=self._all_finished(task), strategy=strategy.name, task=task)
         again = self._again(asked, strategy, task, set(left).intersection(untouched), running)
         given = again or self._new(asked, strategy, task, untouched, begun, running)
         return given or Given(why=ALL_TAKEN.format(count=len(left)), strategy=strategy.name, task=task)
+
+    def _unfinished(self, task: str) -> tuple[list[str], list[str]]:
+        """The cases that nobody has finished for a task: the untouched, and those that somebody has begun.
+
+        One that was submitted without what the task needs is untouched, unless it was offered for this very task:
+        whoever leaves it out then is not to be given the same case again and again.
+        """
+        untouched, begun = self.store.unfinished(required_by(task, self.store.schemes.scheme))
+        left_out = self.store.picks.submitted_since(task)
+        offered = [case_id for case_id in untouched if case_id in left_out]
+        return [case_id for case_id in untouched if case_id not in left_out], sorted([*begun, *offered])
+
+    def _all_finished(self, task: str) -> str:
+        several = len(tasks_of(self.store.schemes.scheme)) > 1
+        return ALL_FINISHED_FOR.format(task=task) if several else ALL_FINISHED
 
     def _strategy(self, name: str) -> AcquisitionStrategy:
         found = all_strategies().get(name)
@@ -182,12 +202,14 @@ class NextCase:
         skips = self.store.leases.skips()
         all_left = [case_id for case_id in (*untouched, *begun) if case_id not in left_out]
         last = [case_id for case_id in skips if case_id in set(all_left)]
+        measured = self.store.split.validation_case_ids()
 
         def rest(cases: list[str]) -> Iterator[str]:
             return (case_id for case_id in cases if case_id not in left_out and case_id not in skips)
 
         tiers = [
-            _Tier(list(rest(untouched))),
+            _Tier([case_id for case_id in rest(untouched) if case_id not in measured]),
+            _Tier([case_id for case_id in rest(untouched) if case_id in measured], ON_MEASURED),
             _Tier(list(rest(begun)), "Somebody has begun it; no untouched case is left."),
             *(
                 _Tier([case_id], f"It was passed over before by {_whom(skips[case_id].annotator, annotator)}.")
@@ -228,7 +250,7 @@ def _best(strategy: AcquisitionStrategy, pool: Pool, random: np.random.Generator
     best = next((choice for choice in choices if choice.case_id in candidates), None)
     if best is None:
         raise LabelLoopError(
-            f"the strategy '{strategy.name}' named none of the {len(candidates)} cases that it was given: it is faulty, "
+            f"the strategy '{strategy.name}' is faulty: it named none of the {len(candidates)} cases it was given; "
             "take another one"
         )
     return best

@@ -15,7 +15,7 @@ class Pool:
     Attributes:
         candidates: Ids of the cases that may be chosen; sorted, each once, none of them labelled.
         evidence: By case, of candidates and of labelled cases, as far as they were looked at.
-        labelled: Ids of the finished cases, sorted.
+        labelled: Ids of the finished cases that train, sorted.
         classes: Segmentation: the labels. Classification: the classes, named by `evidence.class_name`.
         round: Versions trained so far.
         rounds: How many of the versions will be asked for cases, for strategies with a schedule; an estimate will do.

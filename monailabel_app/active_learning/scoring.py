@@ -7,7 +7,7 @@ import logging
 import os
 from contextlib import suppress
 
-from monailabel_app.active_learning.case_looks import CaseLooks, tasks_of
+from monailabel_app.active_learning.case_looks import CaseLooks, required_by, tasks_of
 from monailabel_app.active_learning.evidence import Evidence
 from monailabel_app.active_learning.pool_embedding import embed_pool, embeddings_wanted
 from monailabel_app.classification.groups import groups_of, is_classification
@@ -121,7 +121,7 @@ def next_to_look_at(store: Store, registry: Registry) -> tuple[str, int, list[st
             continue
         missing = store.scores.missing(task, number)
         if missing:
-            finished = store.annotations.submitted_case_ids()
+            finished = store.annotations.submitted_case_ids(required_by(task, store.schemes.scheme))
             return task, number, sorted(missing, key=lambda case_id: (case_id in finished, _draw(case_id, number)))
     return None
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 import numpy as np
 from pydantic import BaseModel
 
+from monailabel_app.active_learning.case_looks import required_by
 from monailabel_app.active_learning.case_pool import CasePool
 from monailabel_app.active_learning.evidence import COLD_START, Measure
 from monailabel_app.active_learning.next_case import DEFAULTS, NextCase
@@ -116,7 +117,8 @@ class SelectionViews:
         return getattr(strategy, "measure", Measure.ENTROPY)
 
     def _scores(self, task: str) -> tuple[dict[str, float], int | None]:
-        candidates = [case_id for part in self.store.unfinished() for case_id in part]
+        unfinished = self.store.unfinished(required_by(task, self.store.schemes.scheme))
+        candidates = [case_id for part in unfinished for case_id in part]
         pool, version = self.pools.pool(task, candidates)
         measure = self._measure(task)
         known = [case_id for case_id in pool.candidates if has_measure(pool.evidence.get(case_id), measure)]

@@ -39,6 +39,29 @@ TRAINS = (Status.APPROVED, Status.FINAL)
 
 
 @dataclass(frozen=True)
+class Requirement:
+    """What a submitted annotation has to hold for a case to be finished for a task.
+
+    Attributes:
+        attributes: Each has to be answered, if only by "not sure"; where there are none, a label map is asked for.
+    """
+
+    attributes: tuple[str, ...] = ()
+
+    def condition(self, annotation: str) -> str:
+        """In SQL, of the table ``annotations`` under an alias; takes `values`."""
+        if not self.attributes:
+            return f"{annotation}.file IS NOT NULL"
+        marks = ", ".join("?" * len(self.attributes))
+        answered = f"SELECT COUNT(*) FROM json_each({annotation}.classification) WHERE key IN ({marks})"
+        return f"({answered}) = {len(self.attributes)}"
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        return self.attributes
+
+
+@dataclass(frozen=True)
 class Annotation:
     """One revision of one author's annotation of a case.
 
@@ -113,7 +136,7 @@ class AnnotationStore:
 
         Raises:
             NotFound: There is no such case.
-            BadInput: A voxel value has no name, or the author no name.
+            BadInput: A voxel value has no name, or the author no name, or nothing is submitted.
             GeometryMismatch: The label map does not lie on the case's voxels.
             Conflict: The author has saved another revision than the one this is based on, or ``submission`` was the
                 name of something else.
@@ -157,6 +180,7 @@ class AnnotationStore:
                     values = {"case_id": case_id, "author": author, "saved_by": saved_by}
                     answers = self._answers(revision, before)
                     values |= _parts(revision, before, {**(written or {}), "classification": answers})
+                    _check_something_is_said(values)
                     saved = self._insert(connection, values, revision.submission)
                     if saved.status in TRAINS:
                         stratum = self.schemes.stratum(saved.classification)
@@ -310,13 +334,16 @@ class AnnotationStore:
             best.setdefault(row["case_id"], self._annotation(row))
         return list(best.values())
 
-    def submitted_case_ids(self) -> set[str]:
-        """Usable cases that at least one author has finished."""
+    def submitted_case_ids(self, requirement: Requirement | None = None) -> set[str]:
+        """Usable cases that at least one author has submitted, with what is required if anything is."""
         query = (
             "SELECT DISTINCT c.case_id FROM current_annotations c JOIN cases k ON k.id = c.case_id"
+            " JOIN annotations a ON a.id = c.annotation"
             " WHERE c.status IN (?, ?) AND k.removed = 0 AND k.present = 1 AND k.problem IS NULL"
         )
-        rows = self.database.rows(query, *TRAINS)
+        if requirement is not None:
+            query += f" AND {requirement.condition('a')}"
+        rows = self.database.rows(query, *TRAINS, *(requirement.values if requirement is not None else ()))
         return {row["case_id"] for row in rows}
 
     def label_names(self) -> list[str]:
@@ -359,6 +386,17 @@ def _current_row(connection: sqlite3.Connection, case_id: str, author: str) -> s
         " WHERE c.case_id = ? AND c.author = ?",
         (case_id, author),
     ).fetchone()
+
+
+def _check_something_is_said(values: dict[str, Any]) -> None:
+    """
+    Raises:
+        BadInput: A submission has neither a label map nor answers nor points: it would end the work on the case, and
+            give its patient a role in the split, without anything to learn or measure.
+    """
+    said = [values["file"], *(json.loads(values[part] or "null") for part in ("classification", "points"))]
+    if values["status"] == Status.FINAL and not any(said):
+        raise BadInput("nothing was annotated: submit a label map (an empty one says that nothing is there) or answers")
 
 
 def _parts(revision: Revision, before: sqlite3.Row | None, written: dict[str, Any]) -> dict[str, Any]:

@@ -63,6 +63,16 @@ class PickTable:
         )
         return {row["case_id"]: _pick(row) for row in rows}
 
+    def submitted_since(self, task: str) -> set[str]:
+        """Cases that were offered for a task, and submitted by one of those who were offered them."""
+        query = (
+            "SELECT DISTINCT p.case_id FROM picks p"
+            " JOIN current_annotations c ON c.case_id = p.case_id AND c.author = p.annotator"
+            " JOIN annotations a ON a.id = c.annotation AND a.created >= p.created"
+            " WHERE p.task = ? AND c.status IN ('final', 'approved')"
+        )
+        return {row["case_id"] for row in self.database.rows(query, task)}
+
     def of_cases(self, task: str) -> dict[str, Pick]:
         """The newest pick of each case, whoever it was offered to."""
         query = "SELECT * FROM picks WHERE id IN (SELECT MAX(id) FROM picks WHERE task = ? GROUP BY case_id)"

@@ -86,6 +86,11 @@ class FrozenSplit:
             (patient, role, int(by_hand), time.time(), stratum),
         )
 
+    def validation_case_ids(self) -> set[str]:
+        """The cases of validation patients."""
+        query = "SELECT k.id FROM cases k JOIN split s ON s.patient = k.patient WHERE s.role = ?"
+        return {row["id"] for row in self.database.rows(query, Role.VALIDATION)}
+
     def roles(self) -> dict[str, Role]:
         """The role of every patient that has one."""
         return {row["patient"]: Role(row["role"]) for row in self.database.rows("SELECT patient, role FROM split")}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from monailabel_app.errors import BadInput, NotFound
 from monailabel_app.settings import Settings
-from monailabel_app.store.annotations import AnnotationStore
+from monailabel_app.store.annotations import AnnotationStore, Requirement
 from monailabel_app.store.bank import Bank
 from monailabel_app.store.blinded import BlindedTrials
 from monailabel_app.store.catalogue import Catalogue
@@ -113,13 +113,15 @@ class Store:
         untouched, begun = self.unfinished()
         return untouched or begun
 
-    def unfinished(self) -> tuple[list[str], list[str]]:
-        """Usable cases that nobody has submitted, in the order of their ids: the untouched, and those with a draft."""
+    def unfinished(self, requirement: Requirement | None = None) -> tuple[list[str], list[str]]:
+        """Usable cases that nobody has submitted, with what is required if anything is, in the order of their ids: the
+        untouched, and those with a draft."""
+        condition, values = ("1", ()) if requirement is None else (requirement.condition("a"), requirement.values)
         query = (
             "SELECT k.id, MAX(c.status = 'draft') AS begun FROM cases k"
-            " LEFT JOIN current_annotations c ON c.case_id = k.id"
-            " WHERE k.removed = 0 AND k.present = 1 AND k.problem IS NULL"
-            " GROUP BY k.id HAVING COALESCE(MAX(c.status IN ('final', 'approved')), 0) = 0 ORDER BY k.id"
+            " LEFT JOIN current_annotations c ON c.case_id = k.id LEFT JOIN annotations a ON a.id = c.annotation"
+            " WHERE k.removed = 0 AND k.present = 1 AND k.problem IS NULL GROUP BY k.id"
+            f" HAVING COALESCE(MAX(c.status IN ('final', 'approved') AND {condition}), 0) = 0 ORDER BY k.id"
         )
-        rows = self.database.rows(query)
+        rows = self.database.rows(query, *values)
         return [row["id"] for row in rows if not row["begun"]], [row["id"] for row in rows if row["begun"]]

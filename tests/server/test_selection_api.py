@@ -16,7 +16,7 @@ import SimpleITK as sitk
 from monailabel_app.demo.process import ServerProcess
 from monailabel_app.models.networks import build_network, weights_of
 from monailabel_app.models.registry import Registry
-from tests.builders import open_store, small_plan, version_record, wait_until, write_volume
+from tests.builders import open_store, small_plan, version_record, wait_until, write_label_map, write_volume
 
 NAMES = tuple(f"case-{number}" for number in range(8))
 GRID = (12, 10, 8)
@@ -108,13 +108,16 @@ def test_a_skipped_case_comes_last_and_when_all_are_taken_the_answer_says_so(htt
         http.delete(f"/loop/cases/{case_id}/lease", params={"annotator": f"reader {number}"})
 
 
-def test_saving_renews_a_lease_and_submitting_ends_it(http: httpx.Client) -> None:
+def test_saving_renews_a_lease_and_submitting_ends_it(http: httpx.Client, tmp_path: Path) -> None:
+    outline = write_label_map(tmp_path / "label.nii.gz", size=GRID)
     until = http.post("/loop/cases/case-5/lease", json={"annotator": "anna"}).json()["until"]
     time.sleep(0.05)
 
     def save(status: str) -> None:
-        record = {"author": "anna", "status": status, "comment": "half done"}
-        assert http.put("/loop/cases/case-5/annotation", data={"record": json.dumps(record)}).status_code == 200
+        record = {"author": "anna", "status": status, "comment": "half done", "labels": {"liver": 1}}
+        files = {"label": ("label.nii.gz", outline.read_bytes())}
+        saved = http.put("/loop/cases/case-5/annotation", data={"record": json.dumps(record)}, files=files)
+        assert saved.status_code == 200, saved.text
 
     save("draft")
     assert http.get("/loop/cases/case-5").json()["lease"]["until"] > until

@@ -65,7 +65,7 @@ def test_what_is_sent_twice_at_once_is_saved_once(store: Store, tmp_path: Path) 
 
 
 def test_a_submission_names_one_save_only(store: Store) -> None:
-    save(store, Status.FINAL, submission="one")
+    save(store, Status.FINAL, points=POINTS, submission="one")
     for other in ({"case_id": "b"}, {"author": "berta"}):
         with pytest.raises(Conflict, match="a name of its own"):
             save(store, Status.FINAL, **other, submission="one")
@@ -81,7 +81,7 @@ def test_work_at_two_machines_is_not_laid_over_each_other(store: Store, tmp_path
         save(store, Status.FINAL, based_on=here.id, label_map=label, label_names={"liver": 1})
     assert store.annotations.current("a", "anna") == there
     assert not list(store.workspace.annotations.rglob("*.nii.gz"))
-    assert save(store, Status.FINAL, author="berta", based_on=0)
+    assert save(store, Status.FINAL, author="berta", based_on=0, points=POINTS)
 
 
 # --- history ---------------------------------------------------------------------------------------------------------
@@ -165,7 +165,7 @@ def test_working_time_adds_up_for_each_author(store: Store) -> None:
         save(store, Status.DRAFT, seconds_spent=seconds)
     save(store, Status.DRAFT, author="ben", seconds_spent=100.0)
     assert store.annotations.current("a", "anna").seconds_spent == 12.5
-    assert store.annotations.reopen("a", save(store, Status.FINAL).author).seconds_spent == 12.5
+    assert store.annotations.reopen("a", save(store, Status.FINAL, points=POINTS).author).seconds_spent == 12.5
 
 
 @pytest.mark.parametrize("seconds", [-1.0, math.nan, math.inf])
@@ -271,6 +271,15 @@ def test_a_case_without_a_label_map_trains_no_segmentation(store: Store) -> None
     assert trained_on(store) == []
     assert store.annotations.submitted_case_ids() == {"a"}
     assert store.annotations.label_names() == []
+
+
+def test_a_submission_in_which_nothing_is_said_is_refused(store: Store) -> None:
+    for nothing in ({}, {"classification": {}}, {"points": []}):
+        with pytest.raises(BadInput, match="nothing was annotated"):
+            save(store, Status.FINAL, comment="seen", **nothing)
+    assert store.split.roles() == {} and store.annotations.history("a") == []
+    save(store, Status.DRAFT, points=[{"label": "tip", "position": [0.0, 0.0, 0.0]}])
+    assert save(store, Status.FINAL).points, "what the draft had is submitted with it"
 
 
 def test_unfinished_cases_are_those_that_nobody_has_submitted(store: Store, tmp_path: Path) -> None:

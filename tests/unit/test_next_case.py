@@ -16,14 +16,15 @@ from monailabel_app.active_learning.given import Asked
 from monailabel_app.active_learning.next_case import ALL_FINISHED, ON_VARIED, NextCase
 from monailabel_app.active_learning.pool import Pool
 from monailabel_app.active_learning.pool_embedding import embeddings_wanted
-from monailabel_app.active_learning.scoring import evidence_of
+from monailabel_app.active_learning.scoring import evidence_of, next_to_look_at
 from monailabel_app.active_learning.selection_views import ScoringState, SelectionViews
 from monailabel_app.active_learning.strategies import find_strategy
 from monailabel_app.active_learning.strategy import AcquisitionStrategy, Choice
 from monailabel_app.errors import BadInput, LabelLoopError
 from monailabel_app.models.networks import build_network, weights_of
 from monailabel_app.models.registry import Registry
-from monailabel_app.store.annotations import Status
+from monailabel_app.store.annotations import Revision, Status
+from monailabel_app.store.scheme import Scheme
 from monailabel_app.store.score_table import ScoreRow
 from monailabel_app.store.store import Store
 from tests.builders import annotate, small_plan, store_with_volumes, version_record, write_volume
@@ -355,6 +356,64 @@ def test_the_reason_says_what_the_members_were(store: Store, registry: Registry,
     assert ON_VARIED not in chooser.choose(asked("bert", "random")).why
 
 
+# --- what is finished for which task ---------------------------------------------------------------------------------
+
+SCHEME = Scheme.of(
+    {
+        "attributes": [
+            {"name": "diagnosis", "classes": ["benign", "malignant"]},
+            {"name": "grade", "classes": ["1", "2"]},
+        ]
+    }
+)
+
+
+def answer(store: Store, case_id: str, author: str = "anna", **answers: str | None) -> None:
+    store.annotations.save(case_id, author, Revision(status=Status.FINAL, classification=answers))
+
+
+def test_a_case_is_finished_for_the_task_that_it_was_annotated_for(
+    store: Store, registry: Registry, chooser: NextCase, pools: CasePool
+) -> None:
+    store.schemes.set(SCHEME)
+    for case_id in NAMES:
+        answer(store, case_id, diagnosis="benign", grade=None)
+    outline, classify = (Asked("anna", "in-order", task=task) for task in ("segmentation", "classification"))
+    assert chooser.choose(classify).why == "Every case is finished for the task 'classification'."
+    assert chooser.choose(outline).id == "a", "answers outline nothing"
+    annotate(store, "b")
+    store.split.name_validation_patients(["somebody else"])
+    assert set(pools.pool("segmentation", ["c"])[0].labelled) <= {"b"}
+    number = publish(registry)
+    assert next_to_look_at(store, registry)[2][-1] == "b"
+    score(store, number, dict.fromkeys(NAMES, 0.5))
+    assert set(SelectionViews(store, pools, chooser).scores("segmentation").scores) == set(NAMES) - {"b"}
+
+
+def test_all_that_a_task_asks_has_to_be_answered(store: Store, chooser: NextCase) -> None:
+    store.schemes.set(SCHEME)
+    annotate(store, "a", "bert")
+    answer(store, "b", diagnosis="benign")
+    answer(store, "c", diagnosis="benign", grade="1")
+    given = []
+    while case_id := chooser.choose(Asked("carl", "in-order", task="classification")).id:
+        given.append(case_id)
+        answer(store, case_id, "carl", diagnosis="malignant", grade=None)
+    assert given == list("abdef")
+
+
+def test_a_case_that_was_submitted_without_what_it_was_offered_for_does_not_come_back_at_once(
+    store: Store, chooser: NextCase
+) -> None:
+    store.schemes.set(SCHEME)
+    order = []
+    for _ in NAMES:
+        order.append(chooser.choose(Asked("anna", "in-order", task="segmentation")).id)
+        answer(store, order[-1], diagnosis="benign", grade="1")
+    assert order == list(NAMES)
+    assert chooser.choose(Asked("anna", "in-order", task="segmentation")).id == "a", "at the end it does"
+
+
 # --- the pool that a strategy sees -----------------------------------------------------------------------------------
 
 
@@ -426,6 +485,25 @@ def test_ones_own_open_case_counts_as_covered_when_the_next_is_fetched_ahead(
     chooser.choose(asked("anna", "watching", first))
     assert (first, second) == ("a", "b")
     assert [pool.labelled for pool in watching.pools] == [(), ("a", "f"), ("a", "b", "f")]
+
+
+def test_what_only_measures_covers_nothing_and_comes_after_what_trains(
+    store: Store, chooser: NextCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watching = Watching()
+    install(watching, monkeypatch)
+    store.split.name_validation_patients([store.catalogue.get(case_id).patient for case_id in "abc"])
+    annotate(store, "a")
+    annotate(store, "d")
+    annotate(store, "f", status=Status.DRAFT)
+    store.leases.hold("c", "bert")
+    order = []
+    while (given := chooser.choose(asked("anna", "watching"))).id:
+        order.append(given.id)
+        assert ("measured on" in given.why) == (given.id == "b")
+        annotate(store, given.id)
+    assert order == ["e", "b", "f"]
+    assert [pool.labelled for pool in watching.pools] == [("d",), ("d", "e"), ("d", "e")]
 
 
 class Faulty(Watching):

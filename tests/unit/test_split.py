@@ -185,7 +185,7 @@ def test_nothing_that_happens_moves_anybody(actions: list[tuple[str, int]]) -> N
                 if current is not None and current.status != Status.DRAFT:
                     store.annotations.reopen(case.id, "anna")
             else:
-                store.annotations.save(case.id, "anna", Revision(status=Status(action)))
+                store.annotations.save(case.id, "anna", Revision(status=Status(action), classification={"grade": 1}))
             roles = store.split.roles()
             assert seen.items() <= roles.items()
             seen = roles
