@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from monailabel_app.augmentation.checks.verdict import Verdict
 from monailabel_app.augmentation.material import PairMaterial, check_training_only
-from monailabel_app.augmentation.pair_bench import PairBench, collapse_in
+from monailabel_app.augmentation.pair_bench import PairBench, refusal_in
 from monailabel_app.augmentation.plan import GeneratorKind
 from monailabel_app.augmentation.planning import plan_on_segmentation
 from monailabel_app.augmentation.study_arms import in_epochs
@@ -89,14 +89,14 @@ class PairsRecord(_Record):
     checks: list[Check]
 
     @property
-    def collapse(self) -> str:
+    def refusal(self) -> str:
         """In words, why the server would not use the generator; empty if it would."""
-        return collapse_in(self.checks)
+        return refusal_in(self.checks)
 
     @property
     def approved(self) -> list[PairRecord]:
-        """The pairs to train on: all that passed, and none of a generator that repeats itself."""
-        return [] if self.collapse else [pair for pair in self.pairs if pair.passed]
+        """The pairs to train on: all that passed, and none of a generator that a server would refuse."""
+        return [] if self.refusal else [pair for pair in self.pairs if pair.passed]
 
     @property
     def passed(self) -> int:
@@ -130,7 +130,7 @@ class StudyPairs:
     def approved(self, plan: Plan, material: Material, predictor: Predictor | None, share: float) -> list[TrainingCase]:
         """The pairs that pass the checks, which stand in for the clinician here; made if they are not there yet.
 
-        As on a server, none are used of a generator that repeats itself.
+        As on a server, none are used of a generator that is refused as a whole.
 
         Args:
             plan: Of the segmentation.

@@ -288,16 +288,16 @@ def test_no_pair_is_used_of_a_generator_that_a_server_would_not_use(cases: Study
     fine = Check(name="kid", value=1.0, limit=2.0, passed=True, reason="As real ones.")
     alike = Check(name="diversity", value=0.9, limit=0.5, passed=False, reason="They are all alike.")
     pair = PairRecord(id="synthetic-0", seed=0, way="warp", how="Warped.", sources=["a"], checks=[fine])
-    for checks, collapsed in (([fine], False), ([fine, alike], True)):
+    for checks, refused in (([fine], False), ([fine, alike], True)):
         record = PairsRecord(generator_steps=1, seconds=1.0, reconstruction=None, pairs=[pair], checks=checks)
         write_record(made.pairs(0).folder / RECORD_FILE, record)
-        assert record.passed == 1 and record.approved == ([] if collapsed else [pair])
+        assert record.passed == 1 and record.approved == ([] if refused else [pair])
         found = made.pairs(0).approved(made.plan(0), made.material(0), None, share=1.0)
-        assert [case.id for case in found] == ([] if collapsed else ["synthetic-0"])
+        assert [case.id for case in found] == ([] if refused else ["synthetic-0"])
         write_record(made.folder / "seed-0" / "classic.json", trial(Arm.CLASSIC, 0, 0.5))
         report = write_report(made, "labelloop augment study").read_text()
-        assert ("They are all alike. **A server would not use it" in report) == collapsed
-        assert ("All generators passed" in report) != collapsed
+        assert ("They are all alike. **A server would not use it" in report) == refused
+        assert ("All generators passed" in report) != refused
 
 
 @pytest.mark.parametrize("steps", [1, 19, 20, 30, 31, 400])
