@@ -48,10 +48,10 @@ def answer_routes(app: LabelLoopApp) -> APIRouter:
 
     @router.post("/answers", summary="Save the answers of a table, all or none: JSON, or CSV (Content-Type: text/csv)")
     async def post_answers(request: Request, author: str = "import") -> AnswersImported:
-        text = _text(await request.body())
-        is_csv = request.headers.get("content-type", "").startswith("text/csv")
-        rows = from_csv(text) if is_csv else from_json(text)
-        return AnswersImported(imported=await run_in_threadpool(import_rows, store, rows, author))
+        read = from_csv if request.headers.get("content-type", "").startswith("text/csv") else from_json
+        body = await request.body()
+        imported = await run_in_threadpool(lambda: import_rows(store, read(_text(body)), author))
+        return AnswersImported(imported=imported)
 
     return router
 

@@ -42,7 +42,7 @@ def export_rows(store: Store) -> list[AnswerRow]:
 
 
 def import_rows(store: Store, rows: Iterable[AnswerRow], author: str) -> int:
-    """Save answers, each as a new revision; return their number. All are checked before the first is saved.
+    """Save answers, each as a new revision; return their number. All are saved, or none.
 
     A row without an answer says nothing, and is left out.
 
@@ -66,8 +66,9 @@ def import_rows(store: Store, rows: Iterable[AnswerRow], author: str) -> int:
             raise BadInput(f"case '{row.case_id}': {error}; nothing was imported") from error
         if row.answers:
             revisions.append((row.case_id, by, revision))
-    for case_id, by, revision in revisions:
-        store.annotations.save(case_id, by, revision)
+    with store.database.write():
+        for case_id, by, revision in revisions:
+            store.annotations.save(case_id, by, revision)
     return len(revisions)
 
 

@@ -255,8 +255,11 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
-        """A transaction: all of it is kept, or (after an exception) nothing."""
+        """A transaction: all of it is kept, or (after an exception) nothing. One within another is part of it."""
         connection = self.connection
+        if connection.in_transaction:
+            yield connection
+            return
         connection.execute("BEGIN IMMEDIATE")
         try:
             yield connection

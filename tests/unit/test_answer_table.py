@@ -92,6 +92,21 @@ def test_a_row_without_an_answer_finishes_nothing(tmp_path: Path) -> None:
     assert store.annotations.submitted_case_ids() == {"b"} and len(store.split.roles()) == 1
 
 
+def test_an_import_that_breaks_off_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = filled(tmp_path)
+    save = store.annotations.save
+
+    def save_until_the_disk_is_full(case_id: str, *arguments: object) -> object:
+        if case_id == "c":
+            raise OSError("No space left on device")
+        return save(case_id, *arguments)
+
+    monkeypatch.setattr(store.annotations, "save", save_until_the_disk_is_full)
+    with pytest.raises(OSError, match="No space"):
+        import_rows(store, from_csv("case,diagnosis\na,benign\nb,benign\nc,benign\n"), "carl")
+    assert export_rows(store) == [] and store.split.roles() == {}
+
+
 @pytest.mark.parametrize("text", ["{", "[1]", '[{"case": "a"}]', '{"case": "a"}'])
 def test_json_of_another_form_is_refused(text: str) -> None:
     with pytest.raises(BadInput, match="JSON list"):

@@ -297,6 +297,24 @@ def test_an_index_of_a_newer_version_is_refused(database: Database) -> None:
         Database(database.path)
 
 
+def test_what_is_written_within_a_transaction_is_part_of_it(tmp_path: Path) -> None:
+    database = Database(tmp_path / "index.sqlite")
+
+    def put(name: str) -> None:
+        with database.write() as connection:
+            connection.execute("INSERT INTO properties VALUES (?, '')", (name,))
+
+    with pytest.raises(ValueError, match="changed my mind"), database.write():
+        put("one")
+        raise ValueError("changed my mind")
+    with database.write():
+        put("two")
+        with pytest.raises(sqlite3.IntegrityError):
+            put("two")
+        put("three")
+    assert [row["name"] for row in database.rows("SELECT name FROM properties ORDER BY name")] == ["three", "two"]
+
+
 def test_an_index_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
     store = store_with_volumes(tmp_path, "a")
     kept = annotate(store, "a")
