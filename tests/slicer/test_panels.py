@@ -222,6 +222,23 @@ def test_comment_and_time_belong_to_the_case(module: OpenedModule, site: Site) -
     assert not module.segmentation.commentEdit.enabled
 
 
+def test_a_typed_comment_is_work_and_an_opened_one_is_none(module: OpenedModule, site: Site) -> None:
+    module.connect(site.url)
+    case = module.open("phantom_002")
+    assert not case.unsaved
+    module.segmentation.commentEdit.selectAll()
+    QTest.keyClicks(module.segmentation.commentEdit, "two lines")
+    QTest.keyClick(module.segmentation.commentEdit, qt.Qt.Key_Return)
+    assert case.comment == "two lines\n" and case.unsaved and not case.edited
+    assert "not saved yet" in module.segmentation.caseLabel.text
+    module.segmentation.saveDraftButton.click()
+    wait_for(lambda: not module.place.sender.sending, 20, "the draft")
+    assert not case.unsaved and "draft" in module.segmentation.caseLabel.text
+    slicer.mrmlScene.Clear()
+    again = module.open("phantom_002")
+    assert module.segmentation.commentEdit.plainText == "two lines\n" and not again.unsaved
+
+
 def test_a_prediction_lands_in_the_chosen_segments_alone(module: OpenedModule, site: Site) -> None:
     module.connect(site.url)
     module.open(next(one.id for one in module.place.cases.cases if one.status == "new"))

@@ -77,6 +77,42 @@ def test_a_draft_and_a_submission_clicked_one_after_the_other(clinic: Enter, sit
     assert anna.told()[-1] == "Submitted: phantom_001" and anna.outbox() == [] and anna.case.status == "final"
 
 
+def test_a_comment_alone_is_asked_about_and_kept(clinic: Enter, site: Site) -> None:
+    anna = clinic().connect(site.url)
+    case = anna.open("phantom_001")
+    drawn = anna.draw_something()
+    anna.save_draft("as sent")
+    anna.place.casework.writeComment("as sent")
+    assert not case.unsaved
+    anna.place.casework.writeComment("hilum unclear")
+    anna.questions.answers = ["cancel"]
+    assert not anna.place.casework.closeCase()
+    assert anna.questions.asked[-1].text == "What you have commented on case phantom_001 is not saved."
+    slicer.mrmlScene.Clear()
+    anna.wait_until_sent()
+    assert [one["comment"] for one in site.history("phantom_001") if one["author"] == anna.name] == [
+        *("as sent", "hilum unclear")
+    ]
+    again = anna.open("phantom_001")
+    assert again.comment == "hilum unclear" and not again.unsaved
+    assert (anna.drawn()["liver"] == (drawn == 1)).all(), "the label map is the one from before"
+
+
+@pytest.mark.parametrize("draws", [True, False])
+def test_a_comment_goes_with_what_is_kept_as_the_module_closes(clinic: Enter, site: Site, draws: bool) -> None:
+    anna = clinic().connect(site.url)
+    anna.open("phantom_004")
+    if draws:
+        anna.draw_something()
+    anna.place.casework.writeComment("upper pole not sure")
+    anna.place.close()
+    again = clinic(computer="Anna").connect(site.url)
+    case = again.open("phantom_004")
+    assert case.comment == "upper pole not sure" and case.unsaved and case.edited == draws
+    again.questions.answers = ["discard"]
+    assert again.place.casework.closeCase() and again.outbox() == []
+
+
 # --- closing things --------------------------------------------------------------------------------------------------
 
 

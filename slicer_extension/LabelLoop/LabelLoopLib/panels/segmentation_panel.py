@@ -88,6 +88,7 @@ class SegmentationPanel:
         ui.saveDraftButton.connect("clicked(bool)", self.onSaveDraft)
         ui.submitButton.connect("clicked(bool)", self.onSubmit)
         ui.nextAfterCheckBox.connect("toggled(bool)", self.onNextAfter)
+        ui.commentEdit.connect("textChanged()", self.onComment)
 
     # --- what the user does -------------------------------------------------------------------------------------------
 
@@ -128,6 +129,9 @@ class SegmentationPanel:
         if goesOn and self._connection.online:
             self._casework.openNext(self._settings.strategy)
 
+    def onComment(self) -> None:
+        self._casework.writeComment(self.ui.commentEdit.plainText)
+
     def onNextAfter(self, on: bool) -> None:
         self._settings.nextAfterSubmission = on
 
@@ -141,7 +145,7 @@ class SegmentationPanel:
     # --- what is shown ------------------------------------------------------------------------------------------------
 
     def onOpened(self, case: OpenCase) -> None:
-        self.ui.commentEdit.plainText = case.comment
+        self._showComment(case.comment)
         self.onDisplay()
         self._clock.start()
         self._showTime()
@@ -149,9 +153,14 @@ class SegmentationPanel:
 
     def onClosed(self) -> None:
         self._clock.stop()
-        self.ui.commentEdit.plainText = ""
+        self._showComment("")
         self.ui.timeLabel.text = ""
         self.update()
+
+    def _showComment(self, text: str) -> None:
+        self.ui.commentEdit.blockSignals(True)  # the user writes nothing here
+        self.ui.commentEdit.plainText = text
+        self.ui.commentEdit.blockSignals(False)
 
     def update(self, _value: object = None) -> None:
         case = self._casework.current
@@ -252,7 +261,7 @@ def _caseLine(case: Optional[OpenCase], sending: bool) -> str:
     if case is None:
         return _("No case is open: take the next one, or choose one in the list.")
     status = {"": _("new"), "final": _("submitted")}.get(case.status, case.status)
-    if case.edited or case.answersEdited:
+    if case.edited or case.answersEdited or case.commentEdited:
         status = _("not saved yet")
     elif case.kept and not sending:
         status = _("kept on this computer")

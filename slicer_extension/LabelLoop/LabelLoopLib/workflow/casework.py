@@ -197,7 +197,9 @@ class Casework(VTKObservationMixin):
             case.unsent = material.unsent
             if material.unsent.draft.based_on is not None:
                 case.revision = material.unsent.draft.based_on  # what the server has since is not what it goes on from
-            case.comment = material.unsent.draft.comment or case.comment
+            saved, comment = case.comment, material.unsent.draft.comment
+            case.comment = saved if comment is None else comment
+            case.commentEdited = case.comment != saved
             case.edited = material.unsent.hasLabelMap
             self._notices.post(
                 Level.WARNING, _("This is your work that had not reached the server: submit or save it again."), "case"
@@ -279,6 +281,16 @@ class Casework(VTKObservationMixin):
         self.changed.emit()
         return segmentation
 
+    def writeComment(self, text: str) -> None:
+        """Take up what the clinician has written about the open case; it is saved with the next draft or submission."""
+        case = self.current
+        if case is None or text == case.comment:
+            return
+        case.comment = text
+        if not case.commentEdited:
+            case.commentEdited = True
+            self.changed.emit()
+
     def _onEdit(self, case: OpenCase) -> None:
         case.stopwatch.signOfLife()
         case.edits += 1
@@ -313,7 +325,7 @@ class Casework(VTKObservationMixin):
             return self.keep(case)
         if case.unsent is not None:
             self._outbox.remove(case.unsent)
-        case.edited = case.answersEdited = False
+        case.edited = case.answersEdited = case.commentEdited = False
         return True
 
     def _close(self, removeNodes: bool = True) -> None:
@@ -386,8 +398,14 @@ def _saveText(case: OpenCase) -> str:
 
 
 def _unsavedText(case: OpenCase) -> str:
-    if case.outlineUnsaved and case.answersEdited:
-        return _("What you have drawn and answered on case {case} is not saved.").format(case=case.id)
-    if case.answersEdited:
-        return _("What you have answered on case {case} is not saved.").format(case=case.id)
-    return _("What you have drawn on case {case} is not saved.").format(case=case.id)
+    done = [
+        what
+        for isUnsaved, what in (
+            (case.outlineUnsaved, _("drawn")),
+            (case.answersEdited, _("answered")),
+            (case.commentEdited, _("commented")),
+        )
+        if isUnsaved
+    ]
+    text = _("What you have {done} on case {case} is not saved.")
+    return text.format(done=_(" and ").join(done), case=case.id)

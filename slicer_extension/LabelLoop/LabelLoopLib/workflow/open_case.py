@@ -28,6 +28,7 @@ class OpenCase:
         edited: Whether it holds something that is neither on the server nor in the outbox.
         answers: By attribute of the classification: a class, a list of classes, or None for "not sure".
         answersEdited: Whether they are neither on the server nor in the outbox.
+        commentEdited: The same for the comment.
         edits: How often the clinician has changed the segmentation, for telling whether that happened meanwhile.
         adoptedAt: ``edits`` when a prediction took the segmentation's place; None if it is the clinician's own.
         kept: Status of the newest save if that is on this computer alone, else empty.
@@ -47,6 +48,7 @@ class OpenCase:
     edited: bool = False
     answers: "dict[str, Any]" = field(default_factory=dict)
     answersEdited: bool = False
+    commentEdited: bool = False
     edits: int = 0
     adoptedAt: Optional[int] = None
     kept: str = ""
@@ -68,7 +70,7 @@ class OpenCase:
     @property
     def unsaved(self) -> bool:
         """Whether there is work that would be lost, and that can still be saved."""
-        return self.answersEdited or self.outlineUnsaved
+        return self.answersEdited or self.commentEdited or self.outlineUnsaved
 
     @property
     def outlineUnsaved(self) -> bool:

@@ -161,7 +161,7 @@ class Submission:
             if collected is not None or not case.unsent.hasLabelMap:
                 self._outbox.remove(case.unsent)  # the new one holds it all
             case.unsent = None
-        case.edited = case.answersEdited = False
+        case.edited = case.answersEdited = case.commentEdited = False
         return unsent
 
     def _isTakenUp(self, unsent: Unsent) -> bool:
