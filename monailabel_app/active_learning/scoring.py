@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from monailabel_app.active_learning.case_looks import CaseLooks, required_by, tasks_of
 from monailabel_app.active_learning.evidence import Evidence
+from monailabel_app.active_learning.look_attempts import fatal_look, note_attempt
 from monailabel_app.active_learning.pool_embedding import embed_pool, embeddings_wanted
 from monailabel_app.classification.groups import groups_of, is_classification
 from monailabel_app.classification.region_finder import RegionFinder
@@ -31,8 +32,9 @@ class ScoringRun(JobRun):
     """Looks at every case that the published versions have not looked at, and keeps what they say.
 
     There is one such job at a time and it needs no arguments: what is missing is known from the index, so one that was
-    killed is gone on with by the next. It ends as soon as another job waits, and is queued again afterwards. Each case
-    is written as soon as it was looked at; a version that is published meanwhile takes over at the next case.
+    killed is gone on with by the next; a case that kills it twice is left out. It ends as soon as another job waits,
+    and is queued again afterwards. Each case is written as soon as it was looked at; a version that is published
+    meanwhile takes over at the next case.
     """
 
     def __init__(self, job: Job, jobs: JobTable, store: Store, registry: Registry) -> None:
@@ -49,6 +51,8 @@ class ScoringRun(JobRun):
             if (task := embeddings_wanted(self.store, self.registry)) and not self._embed(task):
                 self.jobs.end(self.job.id, JobState.STOPPED, "gives way before the embeddings were made")
                 return
+            if (fatal := fatal_look(self.store)) is not None:
+                self.store.scores.put(fatal)
             while found := next_to_look_at(self.store, self.registry):
                 ended = self._look_at_all(*found)
                 if ended:
@@ -92,6 +96,7 @@ class ScoringRun(JobRun):
 
     def _look(self, case_id: str, version: LoadedVersion) -> None:
         fingerprint = self.store.catalogue.get(case_id).fingerprint
+        note_attempt(self.store, version.record.task, version.record.number, case_id, fingerprint)
         evidence, problem = None, None
         try:
             evidence = self.looks.look(case_id, version)

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from monailabel_app.active_learning.look_attempts import fatal_look
 from monailabel_app.active_learning.pool_embedding import embeddings_wanted
 from monailabel_app.active_learning.scoring import next_to_look_at
 from monailabel_app.models.registry import Registry
@@ -20,7 +21,8 @@ logger = logging.getLogger(__name__)
 POLL_SECONDS = 2.0
 
 FAILURES, PAUSE_AFTER_FAILURE_SECONDS = 2, 600.0
-"""A job that was killed is gone on with at once; one that fails again would do so for ever."""
+"""A job that was killed is gone on with at once; one that fails again would do so for ever, unless it is known which
+case it was."""
 
 JOBS_KEPT = 5
 
@@ -77,7 +79,8 @@ class ScoringWatch:
         if not self.is_wanted() or jobs.unfinished() or not self._is_something_missing():
             return False
         last = jobs.of_task(SCORING, limit=FAILURES)
-        if len(last) == FAILURES and all(job.state is JobState.FAILED for job in last):
+        failed_again = len(last) == FAILURES and all(job.state is JobState.FAILED for job in last)
+        if failed_again and fatal_look(self.store) is None:
             if time.time() - (last[0].ended or last[0].created) < PAUSE_AFTER_FAILURE_SECONDS:
                 return False
         for job_id in jobs.forget_ended(SCORING, JOBS_KEPT):

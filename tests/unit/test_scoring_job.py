@@ -61,6 +61,15 @@ def publish(registry: Registry) -> int:
     return record.number
 
 
+def run_of(job: Job, store: Store, registry: Registry, prepare: Callable[[ScoringRun], None]) -> ScoringRun:
+    """A scoring job that is about to be carried out in this process."""
+    jobs = JobTable(store.database)
+    jobs.claim(job.id)
+    run = ScoringRun(job, jobs, store, registry)
+    prepare(run)
+    return run
+
+
 def run_here(store: Store, registry: Registry, before_each: Callable[[int], None] = lambda seen: None) -> Job:
     """Carry a scoring job out in this process."""
     jobs = JobTable(store.database)
@@ -210,6 +219,58 @@ def test_a_worker_that_is_killed_is_gone_on_with(store: Store, registry: Registr
     wait_until(lambda: not store.scores.missing("segmentation", version), 60)
     after = {row.case_id: row for row in store.scores.of_version("segmentation", version)[0]}
     assert all(after[row.case_id].record == row.record for row in halfway)
+
+
+def die_at(case_id: str) -> Callable[[ScoringRun], None]:
+    """What a process that is killed while it looks at a case leaves behind."""
+
+    def prepare(run: ScoringRun) -> None:
+        look = run.looks.look
+
+        def fatal(one: str, version: object) -> object:
+            if one == case_id:
+                raise Killed
+            return look(one, version)
+
+        run.looks.look = fatal
+
+    return prepare
+
+
+class Killed(BaseException):
+    """Nothing is written any more after it."""
+
+
+def test_a_case_that_ends_the_process_twice_is_told_and_holds_nothing_up(
+    store: Store, registry: Registry, queue: TrainingQueue
+) -> None:
+    number = publish(registry)
+    deadly = next_to_look_at(store, registry)[2][2]
+    watch = ScoringWatch(store, registry, queue, lambda: REQUEST)
+    for _ in range(2):
+        assert watch.look()
+        job = queue.jobs.unfinished()[0]
+        with pytest.raises(Killed):
+            run_of(job, store, registry, die_at(deadly)).carry_out()
+        assert store.scores.problems("segmentation", number) == {}
+        queue.jobs.end(job.id, JobState.FAILED, "the training process was killed")
+    assert watch.look(), "it is known what it was: there is nothing to wait for"
+    job = queue.jobs.unfinished()[0]
+    run_of(job, store, registry, die_at(deadly)).carry_out()
+    assert queue.jobs.get(job.id).state is JobState.DONE
+    problems = store.scores.problems("segmentation", number)
+    assert set(problems) == {deadly} and "ended" in problems[deadly]
+    assert store.scores.missing("segmentation", number) == []
+
+
+def test_a_case_is_looked_at_again_after_it_has_ended_the_process_once(store: Store, registry: Registry) -> None:
+    number = publish(registry)
+    job = JobTable(store.database).add(REQUEST)
+    with pytest.raises(Killed):
+        run_of(job, store, registry, die_at(NAMES[3])).carry_out()
+    JobTable(store.database).end(job.id, JobState.FAILED, "the machine was switched off")
+    assert run_here(store, registry).state is JobState.DONE
+    assert store.scores.problems("segmentation", number) == {}
 
 
 # --- prepared volumes ------------------------------------------------------------------------------------------------
