@@ -7,10 +7,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import psutil
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from monailabel_app.errors import BadInput
 from monailabel_app.inference.predictor import Predictor, autocast, memory_format
 
 OVERLAP = 0.125
@@ -18,6 +20,11 @@ OVERLAP = 0.125
 
 VOXELS_AT_ONCE = {"cpu": 1 << 18, "cuda": 1 << 23}
 """Members times windows times voxels in one forward pass: about ten patches on a CPU, where more are no faster."""
+
+
+MOST_OF_MEMORY = 0.5
+"""Share of the device's memory that the probabilities of one image may take: the rest is for image, network and server.
+"""
 
 
 @dataclass(frozen=True)
@@ -69,9 +76,13 @@ def over_windows(tensor: Tensor, predictor: Predictor, run: Callable[[Tensor], T
         tensor: The image, ``1 x D x H x W`` (2D: ``1 x H x W``).
         run: From windows, ``B x 1 x d x h x w``, to the members' logits, ``M x B x C x d x h x w``.
         members: ``M``.
+
+    Raises:
+        BadInput: The image is too large to keep what all members say of it.
     """
     plan, device = predictor.plan, predictor.device
     shape = tensor.shape[1:]
+    _check_affordable(members * plan.channels * math.prod(shape), device)
     axes = [Axis.cover(*one) for one in zip(shape, plan.patch_size, plan.divisor, strict=True)]
     missing = [(0, max(0, axis.size - length)) for axis, length in zip(axes, shape, strict=True)]
     padding = [n for pair in reversed(missing) for n in pair]
@@ -90,6 +101,17 @@ def over_windows(tensor: Tensor, predictor: Predictor, run: Callable[[Tensor], T
                 kept = tuple(slice(cut.begin, cut.end) for cut in cuts)
                 said[(..., *kept)] = logits[(slice(None), number, slice(None), *inside)].float().softmax(1).half()
     return said
+
+
+def _check_affordable(values: int, device: torch.device) -> None:
+    on_gpu = device.type == "cuda"
+    memory = torch.cuda.get_device_properties(device).total_memory if on_gpu else psutil.virtual_memory().total
+    needed = values * torch.finfo(torch.float16).bits // 8
+    if needed > MOST_OF_MEMORY * memory:
+        raise BadInput(
+            f"the image is too large to be looked at: the probabilities of all labels take {needed / 2**30:.1f} of the "
+            f"{memory / 2**30:.1f} GB of memory; a plan with a coarser spacing makes it smaller"
+        )
 
 
 def _whole(cuts: tuple[Cut, ...], axes: list[Axis]) -> tuple[slice, ...]:

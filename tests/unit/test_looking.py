@@ -94,6 +94,12 @@ def test_windows_looked_at_together_say_what_they_say_alone(monkeypatch: pytest.
     np.testing.assert_allclose(alone.embedding, together.embedding, rtol=1e-3, atol=1e-4)
 
 
+def test_an_image_that_would_not_fit_into_memory_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(windows, "MOST_OF_MEMORY", 1e-9)
+    with pytest.raises(BadInput, match="too large to be looked at.*coarser"):
+        look_at(random_image(16, 16, 16), version_of(make_plan()), case_id="a")
+
+
 def test_a_case_without_foreground_has_a_score_of_nothing() -> None:
     for plan in (make_plan(), with_dropout(0.2)):
         version = version_of(plan)
