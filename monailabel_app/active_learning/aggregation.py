@@ -89,14 +89,22 @@ def aggregate(
     )
 
 
+def check_has_map(measure: Measure) -> None:
+    """
+    Raises:
+        BadInput: The measure has no map.
+    """
+    if measure not in VOXEL_MEASURES:
+        raise BadInput(f"There is no map of '{measure}'; there are: {', '.join(VOXEL_MEASURES)}.")
+
+
 def uncertainty_map(members: Tensor, measure: Measure, chunk_values: int = CHUNK_VALUES) -> Tensor:
     """One of `VOXEL_MEASURES` of each voxel: ``M x C x D x H x W`` to float32 ``D x H x W``, on the members' device.
 
     Raises:
         BadInput: The measure has no map.
     """
-    if measure not in VOXEL_MEASURES:
-        raise BadInput(f"There is no map of '{measure}'; there are: {', '.join(VOXEL_MEASURES)}.")
+    check_has_map(measure)
     index = VOXEL_MEASURES.index(measure)
     parts = (members[:, :, chunk].detach().float() for chunk in _chunks(members, chunk_values))
     return torch.cat([_voxel_measures(part, part.mean(dim=0))[index] for part in parts])

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,21 +34,24 @@ class BoundedFolder:
         self.folder = folder
         self.most_bytes = most_bytes
         self._room: int | None = None
+        self._making = threading.Lock()
 
     def file(self, key: str, suffix: str, make: Callable[[Path], None]) -> Path:
-        """The file of a key; `make` writes it where there is none yet."""
+        """The file of a key; `make` writes it where there is none yet. One is made at a time, and none twice."""
         target = self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:40]}{suffix}"
-        try:
-            os.utime(target)
-            return target
-        except FileNotFoundError:
-            self.folder.mkdir(parents=True, exist_ok=True)
+        if not _is_used(target):
+            with self._making:
+                if not _is_used(target):
+                    self._make(target, make)
+        return target
+
+    def _make(self, target: Path, make: Callable[[Path], None]) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.folder, prefix=".") as partial:
             made = Path(partial) / target.name
             make(made)
             self._make_room(made.stat().st_size)
             made.replace(target)
-        return target
 
     def _make_room(self, size: int) -> None:
         """Delete what was not used for longest; the folder is looked through only when it may be full."""
@@ -65,6 +69,15 @@ class BoundedFolder:
                 room += freed
             self._room = room
         self._room -= size
+
+
+def _is_used(file: Path) -> bool:
+    """Whether a file is there; from now on it counts as used last."""
+    try:
+        os.utime(file)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 class PreparedVolumes(BoundedFolder):

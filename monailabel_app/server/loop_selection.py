@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -11,25 +10,17 @@ from fastapi.responses import FileResponse
 from monailabel_app.active_learning.evidence import Measure
 from monailabel_app.active_learning.given import Asked, Given
 from monailabel_app.active_learning.learning_curve import LearningCurve, learning_curve
-from monailabel_app.active_learning.looking import uncertainty_image
-from monailabel_app.active_learning.prepared_volumes import BoundedFolder
 from monailabel_app.active_learning.selection_views import ScoresView
+from monailabel_app.active_learning.uncertainty_maps import UncertaintyMaps
 from monailabel_app.app import LabelLoopApp
-from monailabel_app.errors import NoPublishedVersion
 from monailabel_app.server.selection_schemas import LeaseRequest, LeaseView, NextCaseRequest, SkipRequest
-from monailabel_app.store.images import read_image, write_image
-from monailabel_app.store.pixels import grey
-from monailabel_app.training.jobs import SEGMENTATION
-
-MAPS_FOLDER, MOST_MAP_BYTES = "uncertainty", 2**30
-"""Below the workspace; can be deleted at any time."""
 
 
 def selection_routes(app: LabelLoopApp) -> APIRouter:
     """The routes for the choice of cases. All are plain functions: FastAPI runs them off the event loop."""
     router = APIRouter(prefix="/loop", tags=["Loop: choice of cases"])
     store = app.store
-    maps = BoundedFolder(store.workspace.root / MAPS_FOLDER, MOST_MAP_BYTES)
+    maps = UncertaintyMaps(store, app.inference)
 
     @router.post("/next", summary="The case that is worth an annotator's time next, and why")
     def next_case(request: NextCaseRequest) -> Given:
@@ -68,17 +59,7 @@ def selection_routes(app: LabelLoopApp) -> APIRouter:
         case_id: str,
         kind: Annotated[Measure, Query(description="What is shown; class-entropy has no map.")] = Measure.ENTROPY,
     ) -> FileResponse:
-        case = store.catalogue.get(case_id)
-        number = app.registry.published_number(SEGMENTATION)
-        if number is None:
-            raise NoPublishedVersion("no segmentation is published yet: there is nothing to be uncertain")
-
-        def make(path: Path) -> None:
-            image = grey(read_image(store.catalogue.image_file(case_id)))
-            shown = app.inference.run(SEGMENTATION, lambda version: uncertainty_image(image, version, kind))
-            write_image(shown, path)
-
-        file = maps.file(f"{case_id} {case.fingerprint} {number} {kind}", ".nii.gz", make)
+        file, number = maps.map_of(case_id, kind)
         headers = {"X-LabelLoop-Version": str(number)}
         return FileResponse(file, media_type="application/gzip", filename="uncertainty.nii.gz", headers=headers)
 
