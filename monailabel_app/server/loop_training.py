@@ -49,7 +49,7 @@ def training_routes(app: LabelLoopApp) -> APIRouter:
     @router.post("/training", summary="Queue a training run", status_code=202)
     def start_training(request: TrainingRequest) -> Job:
         app.check_task(request.task)
-        return app.training.submit(request)
+        return app.training.submit(request.completed_by(app.training_request(request.task)))
 
     @router.get("/training/defaults", summary="What a training run does unless told otherwise")
     def training_defaults(task: str = SEGMENTATION) -> TrainingRequest:

@@ -68,6 +68,10 @@ class TrainingRequest(BaseModel):
     device: str = "auto"
     requested_by: str = ""
 
+    def completed_by(self, settings: TrainingRequest) -> TrainingRequest:
+        """This request, with what it leaves open taken from the server's settings."""
+        return TrainingRequest.model_validate({**settings.model_dump(), **self.model_dump(exclude_unset=True)})
+
 
 class JobProgress(BaseModel):
     """How far a running job is.

@@ -12,13 +12,17 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 from pydantic import ValidationError
 
 from monailabel_app.errors import Conflict, NotFound
 from monailabel_app.models.version import EpochRecord
+from monailabel_app.server.loop_training import training_routes
 from monailabel_app.store.database import Database
 from monailabel_app.store.store import Store
 from monailabel_app.training.jobs import ENDED, JobProgress, JobState, JobTable, StartFrom, TrainingRequest, log_file
@@ -300,3 +304,27 @@ def test_the_index_is_readable_while_a_run_reports(jobs: JobTable, tmp_path: Pat
     assert other.execute("SELECT state FROM jobs").fetchone() == ("training",)
     other.close()
     assert json.loads(jobs.get(job.id).model_dump_json())["state"] == "training"
+
+
+def test_what_a_request_leaves_open_comes_from_the_servers_settings() -> None:
+    settings = TrainingRequest(epochs=7, minutes=3, labels=("liver",), plan={"batch_size": 1}, seed=5)
+    asked = TrainingRequest.model_validate({"task": "segmentation", "minutes": None, "seed": 0, "plan": {}})
+    expected = settings.model_copy(update={"minutes": None, "seed": 0, "plan": {}})
+    assert asked.completed_by(settings) == expected
+    assert settings.completed_by(TrainingRequest()) == settings, "a client that sends all of it changes all of it"
+
+
+def test_a_training_run_over_http_goes_by_the_servers_settings() -> None:
+    submitted: list[TrainingRequest] = []
+    settings = TrainingRequest(epochs=7, minutes=3, labels=("liver",))
+    app = SimpleNamespace(
+        registry=None,
+        training=SimpleNamespace(jobs=None, submit=submitted.append),
+        check_task=lambda task: None,
+        training_request=lambda task: settings.model_copy(update={"task": task}),
+    )
+    server = FastAPI()
+    server.include_router(training_routes(app))
+    with TestClient(server, raise_server_exceptions=False) as client:
+        client.post("/loop/training", json={"task": "segmentation", "epochs": 2})
+    assert submitted == [TrainingRequest(epochs=2, minutes=3, labels=("liver",))]
