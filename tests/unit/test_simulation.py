@@ -14,7 +14,7 @@ from monailabel_app.active_learning.simulation.oracle import draw_validation, re
 from monailabel_app.active_learning.simulation.run import Simulation
 from monailabel_app.active_learning.simulation.settings import FULL_DATA, ArmKey, SimulationSettings
 from monailabel_app.active_learning.simulation.state import ArmState, RoundRecord
-from monailabel_app.active_learning.strategy import AcquisitionStrategy, Choice
+from monailabel_app.active_learning.strategy import AcquisitionStrategy, Choice, Need
 from monailabel_app.errors import BadInput
 from monailabel_app.training.jobs import StartFrom
 from sample_data import write_pictures
@@ -117,6 +117,26 @@ def test_a_strategy_of_the_users_own_is_asked(balls: Path, tmp_path: Path) -> No
     rounds = ArmState(tmp_path, key).rounds()
     assert [one.chosen for one in rounds] == [pool[:2], pool[2:4]]
     assert rounds[0].why == "it is last"
+
+
+class Scheduled(LastFirst):
+    """Keeps how far the schedule was each time it was asked."""
+
+    name = "scheduled"
+    needs = frozenset({Need.EVIDENCE})
+
+    def __init__(self) -> None:
+        self.progress: list[float] = []
+
+    def rank(self, pool: Pool, count: int, random: np.random.Generator) -> list[Choice]:
+        self.progress.append(pool.progress)
+        return super().rank(pool, count, random)
+
+
+def test_the_last_version_that_is_asked_ends_the_schedule(balls: Path, tmp_path: Path) -> None:
+    strategy = Scheduled()
+    Arm(tiny_settings(balls, rounds=3, steps=1, batch=1), ArmKey(0, "scheduled"), tmp_path, strategy=strategy).run()
+    assert strategy.progress == [0, 1]
 
 
 @pytest.fixture(scope="module")

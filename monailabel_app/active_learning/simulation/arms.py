@@ -144,7 +144,7 @@ class _Work:
             labelled=tuple(labelled),
             classes=self.learner.classes,
             round=len(done),
-            rounds=self.settings.rounds,
+            rounds=self.settings.rounds - 1,  # the last version is asked for nothing
         )
         # The same numbers for all strategies: where they do the same, they choose the same.
         random = np.random.default_rng([self.arm.key.seed, number])
