@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import sys
+import weakref
+
 import numpy as np
 import pytest
 import slicer
@@ -129,6 +133,22 @@ def test_nothing_is_told_while_paused_or_after_stop(reference, segmentation, tol
     for edit in edits(segmentation, reference).values():
         edit()
     assert told.since() == 0
+
+
+def test_a_stopped_watch_holds_nothing(segmentation):
+    """What only the garbage collector finds may be deleted in a worker thread, where no node may be."""
+    references = sys.getrefcount(segmentation)
+    owner = Told(segmentation)
+    watch, known = owner.watch, weakref.ref(owner)
+    gc.disable()
+    try:
+        with watch.paused():
+            watch.stop()
+        watch.resume()
+        del owner
+        assert known() is None and sys.getrefcount(segmentation) == references
+    finally:
+        gc.enable()
 
 
 def test_a_prediction_without_pause_is_told(reference, segmentation, told):

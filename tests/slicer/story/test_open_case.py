@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 import slicer
+import vtk
 from LabelLoopLib.scene.grid import Grid
 from LabelLoopLib.scene.image_files import ImageData
 from LabelLoopLib.scene.volumes import addVolume, gridOf
@@ -257,6 +259,28 @@ def test_work_for_one_server_never_goes_to_another(clinic: Enter, site: Site, pr
     anna.press("unsent", "Send now")
     anna.wait_until_sent()
     assert statuses(site, "phantom_003", anna.name) == ["final"] and anna.outbox() == []
+
+
+@pytest.mark.parametrize("how", ["case", "scene", "segmentation"])
+def test_the_segmentation_of_a_left_case_is_gone_at_once(clinic: Enter, site: Site, how: str) -> None:
+    """What the garbage collector has to find may be deleted in a worker thread, where no node may be."""
+    anna = clinic().connect(site.url)
+    case = anna.open("phantom_001")
+    gone: list[str] = []
+    case.segmentation.AddObserver(vtk.vtkCommand.DeleteEvent, lambda caller, event: gone.append(event))
+    gc.collect()  # what others have left is deleted here
+    gc.disable()
+    try:
+        if how == "case":
+            anna.place.casework.closeCase()
+        elif how == "scene":
+            slicer.mrmlScene.Clear()
+        else:
+            slicer.mrmlScene.RemoveNode(case.segmentation)
+        assert gone == ["DeleteEvent"]
+    finally:
+        gc.enable()
+    assert case.editWatch is None
 
 
 # --- two clinicians, two computers -----------------------------------------------------------------------------------

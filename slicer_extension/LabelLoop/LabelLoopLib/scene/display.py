@@ -100,8 +100,8 @@ class EditWatch:
     """
 
     def __init__(self, segmentationNode: Any, onEdit: Callable[[], None]) -> None:
-        self._node = segmentationNode
-        self._onEdit = onEdit
+        self._node: Any | None = segmentationNode
+        self._onEdit: Callable[[], None] | None = onEdit
         self._pauses = 0
         self._known = self._content()
         # The node passes on what its vtkSegmentation tells, also after that has been replaced.
@@ -116,7 +116,7 @@ class EditWatch:
     def resume(self) -> None:
         """Take notice again; what has happened meanwhile is not told."""
         self._pauses = max(0, self._pauses - 1)
-        if self._pauses == 0:
+        if self._pauses == 0 and self._node is not None:
             self._known = self._content()
 
     @contextmanager
@@ -129,13 +129,19 @@ class EditWatch:
             self.resume()
 
     def stop(self) -> None:
-        """Tell nothing any more; may be called twice."""
-        for tag in self._tags:
-            self._node.RemoveObserver(tag)
-        self._tags = []
+        """Tell nothing any more; may be called twice.
+
+        Nothing is held from here on: whoever is told mostly knows the watch, and a node in such a ring would be left to
+        the garbage collector, which runs in worker threads as well.
+        """
+        if self._node is not None:
+            for tag in self._tags:
+                self._node.RemoveObserver(tag)
+        self._node = self._onEdit = None
+        self._tags, self._known = [], ()
 
     def _onEvent(self, caller: Any, event: str) -> None:
-        if self._pauses:
+        if self._pauses or self._node is None or self._onEdit is None:
             return
         content = self._content()
         if content != self._known:
@@ -144,6 +150,7 @@ class EditWatch:
 
     def _content(self) -> tuple[Any, ...]:
         """What the segmentation means, in short: VTK counts each change of a voxel array."""
+        assert self._node is not None
         segmentation = self._node.GetSegmentation()
         content = []
         for segmentId in segmentation.GetSegmentIDs():

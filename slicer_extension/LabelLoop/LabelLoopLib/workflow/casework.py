@@ -224,8 +224,7 @@ class Casework(VTKObservationMixin):
 
     def observe(self, case: OpenCase) -> None:
         """Watch the case's segmentation for the clinician's edits."""
-        if case.editWatch is not None:
-            case.editWatch.stop()
+        _stopWatching(case)
         case.editWatch = display.EditWatch(case.segmentation, lambda: self._onEdit(case))
 
     def adopt(self, segmentation: Any, isOwn: bool = False) -> bool:
@@ -333,8 +332,7 @@ class Casework(VTKObservationMixin):
         case, self.current = self.current, None
         if case is None:
             return
-        if case.editWatch is not None:
-            case.editWatch.stop()
+        _stopWatching(case)
         for nodeId in (*case.besides, case.segmentationId, case.volumeId) if removeNodes else ():
             node = slicer.mrmlScene.GetNodeByID(nodeId)
             if node is not None:
@@ -349,8 +347,7 @@ class Casework(VTKObservationMixin):
             return
         if case.unsaved:
             self.keepUnasked(case)
-        if case.editWatch is not None:
-            case.editWatch.stop()
+        _stopWatching(case)
         self.closed.emit()
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
@@ -370,8 +367,7 @@ class Casework(VTKObservationMixin):
             self._notices.post(Level.WARNING, text, "case")
             self._close(removeNodes=not case.edited)  # what could not be kept stays in the scene
         elif case.segmentation is None and case.editWatch is not None:
-            case.editWatch.stop()
-            case.editWatch = None
+            _stopWatching(case)
             case.edited = case.hasWork = False
             self.changed.emit()
 
@@ -382,9 +378,15 @@ class Casework(VTKObservationMixin):
             self.keepUnasked(case)
         self.cancelOpening()
         self._prefetch.close()
-        if case is not None and case.editWatch is not None:
-            case.editWatch.stop()
+        if case is not None:
+            _stopWatching(case)
         self.removeObservers()
+
+
+def _stopWatching(case: OpenCase) -> None:
+    if case.editWatch is not None:
+        case.editWatch.stop()
+        case.editWatch = None
 
 
 def nothingNext(given: Given) -> str:
