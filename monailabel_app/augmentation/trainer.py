@@ -20,10 +20,8 @@ from monailabel_app.inference.predictor import autocast
 from monailabel_app.models.networks import set_weights, weights_of
 from monailabel_app.models.version import AdversarialEpoch
 from monailabel_app.training.averaging import WeightAverage
-from monailabel_app.training.schedule import Clock, Phase, Progress, Schedule
-
-REPORT_SECONDS = 1.0
-"""Progress is reported at least this often, s (and at least once each step, where a step takes longer)."""
+from monailabel_app.training.course import Course, set_rate
+from monailabel_app.training.schedule import Phase, Progress, Schedule
 
 PREVIEW_SECONDS = 10.0
 """Previews are made at the end of an epoch, at most this often, s."""
@@ -83,17 +81,14 @@ class _Run:
         on_preview: Callable[[nn.Module], None] | None,
         should_stop: Callable[[], bool] | None,
     ) -> None:
-        self.recipe, self.plan, self.schedule, self.device = recipe, recipe.plan, schedule, device
-        self.on_progress, self.on_preview = on_progress, on_preview
-        self.should_stop = should_stop or (lambda: False)
+        self.recipe, self.plan, self.device = recipe, recipe.plan, device
+        self.course = Course(schedule, on_progress, should_stop)
+        self.on_preview = on_preview
         self.generator, self.discriminator = recipe.generator.to(device), recipe.discriminator.to(device)
         self.game = AdversarialLoss(self.plan.adversarial)
         self.vary = DifferentiableAugmentation(self.plan.augmentation, np.random.default_rng(seed))
         self.precision = wide_precision(device)
-        self.clock = Clock(schedule)
-        self.curve: list[AdversarialEpoch] = []
-        self.step = self.epoch = 0
-        self.reported = self.previewed = -math.inf
+        self.previewed = -math.inf
 
     def start_from(self, start: States | None) -> None:
         if start is not None:
@@ -109,20 +104,20 @@ class _Run:
 
     def train(self) -> bool:
         """Take the steps; whether they were cut short."""
-        self.clock.begin_training()
+        course = self.course
+        course.clock.begin_training()
         self.generator.train()
         self.discriminator.train()
-        while not self.clock.is_over(self.step):
-            self.epoch += 1
+        while not course.is_over:
+            course.epoch += 1
             losses: list[tuple[float, float, float]] = []
-            for _ in range(self.schedule.steps_per_epoch):
+            for _ in range(course.schedule.steps_per_epoch):
                 rate = self.set_rates()
                 losses.append(self.learn())
-                stopped = self.should_stop()
-                if stopped or self.clock.is_over(self.step):
+                stopped = course.should_stop()
+                if stopped or course.is_over:
                     break
-                if time.perf_counter() - self.reported >= REPORT_SECONDS:
-                    self.report(Phase.TRAINING)
+                course.report_now_and_then(Phase.TRAINING)
             self.end_epoch(losses, rate)
             if stopped:
                 return True
@@ -130,11 +125,10 @@ class _Run:
 
     def set_rates(self) -> float:
         """Both rates rise and fall together; the generator's."""
-        rate = self.schedule.rate_at(self.clock.fraction(self.step))
+        rate = self.course.rate
         ratio = self.plan.discriminator_rate / self.plan.learning_rate
         for player, factor in zip(self.players, (1.0, ratio), strict=True):
-            for group in player.param_groups:
-                group["lr"] = rate * factor
+            set_rate(player, rate * factor)
         return rate
 
     def learn(self) -> tuple[float, float, float]:
@@ -153,7 +147,7 @@ class _Run:
         generating = self.generator_loss(real, fake, made)
         if self.update(self.players[0], self.generator, generating):
             self.average.update()
-        self.step += 1
+        self.course.step += 1
         alike = math.nan if made.reconstruction is None else float(made.reconstruction.detach())
         return float(generating.detach()), float(discriminating.detach()), alike
 
@@ -163,7 +157,7 @@ class _Run:
             right, _ = judge(self.discriminator, real)
             wrong, _ = judge(self.discriminator, fake)
         loss = self.game.of_discriminator(right, wrong)
-        if self.plan.weights.r1 and self.step % PENALTY_STEPS == 0:
+        if self.plan.weights.r1 and self.course.step % PENALTY_STEPS == 0:
             images = example.real.detach().clone().requires_grad_(True)
             logits, _ = judge(self.discriminator, torch.cat([images, example.judged.to(images.dtype)], 1))
             loss = loss + self.plan.weights.r1 * PENALTY_STEPS * gradient_penalty(logits, images)
@@ -199,17 +193,17 @@ class _Run:
         if not len(finite):
             raise LabelLoopError("Training diverged: the losses are not numbers. Choose a lower learning rate.")
         generating, discriminating, alike = (float(mean) for mean in finite.mean(0))
-        self.curve.append(
+        self.course.curve.append(
             AdversarialEpoch(
-                epoch=self.epoch,
-                seconds=self.clock.elapsed,
+                epoch=self.course.epoch,
+                seconds=self.course.clock.elapsed,
                 generator_loss=generating,
                 discriminator_loss=discriminating,
                 reconstruction_loss=alike if math.isfinite(alike) else None,
                 learning_rate=rate,
             )
         )
-        self.report(Phase.TRAINING)
+        self.course.report(Phase.TRAINING)
         if self.on_preview is not None and time.perf_counter() - self.previewed >= PREVIEW_SECONDS:
             self.preview(self.on_preview)
             self.previewed = time.perf_counter()
@@ -223,16 +217,10 @@ class _Run:
             self.average.swap()
             self.generator.train()
 
-    def report(self, phase: Phase) -> None:
-        self.reported = time.perf_counter()
-        if self.on_progress is not None:
-            left = 0.0 if phase is Phase.FINISHED else self.clock.seconds_left(self.step)
-            epochs = self.schedule.epochs
-            self.on_progress(Progress(phase, self.epoch, epochs, self.step, left, tuple(self.curve)))
-
     def result(self, stopped: bool) -> AdversarialResult:
         now = weights_of(self.generator)
         self.average.swap()
         states = States(now, weights_of(self.generator), whole_state(self.discriminator))
-        self.report(Phase.FINISHED)
-        return AdversarialResult(states, self.curve, self.step, self.clock.elapsed, stopped)
+        course = self.course
+        course.report(Phase.FINISHED)
+        return AdversarialResult(states, course.curve, course.step, course.clock.elapsed, stopped)

@@ -31,13 +31,14 @@ from monailabel_app.classification.targets import (
     standard_error,
     targets_of,
 )
-from monailabel_app.errors import BadInput, LabelLoopError
+from monailabel_app.errors import BadInput
 from monailabel_app.inference.predictor import autocast, low_precision, memory_format
 from monailabel_app.models.networks import Weights
 from monailabel_app.models.version import ScoreEpoch
 from monailabel_app.training.averaging import WeightAverage
-from monailabel_app.training.schedule import Clock, Phase, Progress, Schedule
-from monailabel_app.training.trainer import MAX_GRADIENT_NORM, REPORT_SECONDS, VALIDATION_SHARE
+from monailabel_app.training.course import Course, Descent, Stopped, mean_loss
+from monailabel_app.training.schedule import Phase, Progress, Schedule
+from monailabel_app.training.trainer import VALIDATION_SHARE
 
 VALIDATION_BATCH = 32
 """Cases in one forward pass of the validation."""
@@ -64,10 +65,6 @@ class ClassifierFit:
     best_score: float | None
     seconds: float
     stopped: bool
-
-
-class _Stopped(Exception):
-    """`should_stop` said so."""
 
 
 def fit_classifier(
@@ -110,7 +107,7 @@ def fit_classifier(
         run.start_from(start_weights, start_plan or plan)
         try:
             run.train(run.prepared(train), run.prepared(validation))
-        except _Stopped:
+        except Stopped:
             return run.result(stopped=True)
         return run.result(stopped=False)
 
@@ -158,28 +155,24 @@ class _Run:
         should_stop: Callable[[], bool] | None,
     ) -> None:
         self.plan, self.schedule, self.device = plan, schedule, device
-        self.on_progress, self.should_stop = on_progress, should_stop or (lambda: False)
+        self.course = Course(schedule, on_progress, should_stop)
         self.random = np.random.default_rng(seed)
-        self.clock = Clock(schedule)
         self.precision = low_precision(device)
         # A prediction on a CPU runs in float32 (see `predictor`): it is measured as it will be.
         self.measuring_precision = self.precision if device.type == "cuda" else None
         self.layout = memory_format(device, plan.dimension)
         self.network = build_classifier(plan).to(device, memory_format=self.layout)
         self.class_weights: dict[str, Tensor] | None = None
-        self.curve: list[ScoreEpoch] = []
         self.choice = EpochChoice()
         self.kept: tuple[float | None, int, Weights | None] = (None, 0, None)
-        self.step = self.epoch = 0
-        self.reported = -math.inf
         self.validation_cost = self.validation_spent = 0.0
 
     def start_from(self, weights: Weights | None, plan: ClassificationPlan) -> None:
         if weights is not None:
             warm_start_classifier(self.network, weights, old=plan, new=self.plan)
         self.average = StateAverage(self.network)
-        self.optimizer = build_optimizer(self.network, self.plan)
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision is torch.float16)
+        optimizer = build_optimizer(self.network, self.plan)
+        self.descent = Descent(self.network, optimizer, self.average, self.precision, self.device)
 
     def prepared(self, cases: Sequence[ClassifiedCase]) -> list[PreparedExample]:
         """Read the cases that have an answer, two at a time (unpacking keeps one core busy)."""
@@ -189,7 +182,7 @@ class _Run:
             try:
                 for example in waiting:
                     ready.append(example.result())
-                    self.check(Phase.PREPARING)
+                    self.course.check(Phase.PREPARING)
             finally:
                 pool.shutdown(cancel_futures=True)
         return ready
@@ -203,55 +196,38 @@ class _Run:
             raise BadInput(f"None of the training cases has an answer to any of: {names}.")
         if self.plan.balance is Balance.LOSS:
             self.class_weights = class_weights(self.plan, [example.targets for example in train])
-        self.clock.begin_training()
+        course = self.course
+        course.clock.begin_training()
         batches = ExampleBatches(self.plan, train, self.random, self.device)
         self.network.train()
-        while not self.step or not self.clock.is_over(self.step):  # reading may have taken all of the time
-            self.epoch += 1
+        while not course.step or not course.is_over:  # reading may have taken all of the time
+            course.epoch += 1
             losses = []
             for _ in range(self.schedule.steps_per_epoch):
-                rate = self.set_rate()
+                # The schedule's own rate is that of segmentation: only how it rises and falls is taken from there.
+                rate = self.plan.peak_rate * course.rate / self.schedule.learning_rate
+                self.descent.set_rate(rate)
                 losses.append(self.learn(*batches.draw()))
-                self.check(Phase.TRAINING)
-                if self.clock.is_over(self.step):
+                course.check(Phase.TRAINING)
+                if course.is_over:
                     break
             score = self.validate(validation) if self.is_time_to_validate() else None
-            loss = float(np.nanmean(losses)) if np.isfinite(losses).any() else math.nan
-            if math.isnan(loss):
-                raise LabelLoopError("Training diverged: the loss is not a number. Choose a lower learning rate.")
-            self.curve.append(
+            course.curve.append(
                 ScoreEpoch(
-                    epoch=self.epoch,
-                    seconds=self.clock.elapsed,
-                    train_loss=loss,
+                    epoch=course.epoch,
+                    seconds=course.clock.elapsed,
+                    train_loss=mean_loss(losses),
                     validation_score=score,
                     learning_rate=rate,
                 )
             )
-            self.report(Phase.TRAINING)
-
-    def set_rate(self) -> float:
-        # The schedule's own rate is that of segmentation: only how it rises and falls is taken from there.
-        shape = self.schedule.rate_at(self.clock.fraction(self.step)) / self.schedule.learning_rate
-        rate = self.plan.peak_rate * shape
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        return rate
+            course.report(Phase.TRAINING)
 
     def learn(self, images: Tensor, targets: Targets) -> float:
         """One step; its loss. A step whose loss is not finite leaves the weights as they are."""
         loss = classification_loss(self.plan, self.logits(images, self.precision), targets, self.class_weights)
-        self.step += 1
-        if not torch.isfinite(loss):
-            return math.nan
-        self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
-        self.scaler.unscale_(self.optimizer)
-        nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT_NORM)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.average.update()
-        return float(loss.detach())
+        self.course.step += 1
+        return self.descent.follow(loss)
 
     def logits(self, images: Tensor, precision: torch.dtype | None) -> dict[str, Tensor]:
         with autocast(self.device, precision):
@@ -259,32 +235,32 @@ class _Run:
 
     def is_time_to_validate(self) -> bool:
         """At the end; before, as long as it takes only its share of the time, the last one included."""
-        share = VALIDATION_SHARE * self.clock.training_elapsed
-        return self.clock.is_over(self.step) or self.validation_spent + 2 * self.validation_cost <= share
+        share = VALIDATION_SHARE * self.course.clock.training_elapsed
+        return self.course.is_over or self.validation_spent + 2 * self.validation_cost <= share
 
     def validate(self, examples: Sequence[PreparedExample]) -> float | None:
         """Measure the averaged weights, and keep them if they are the choice so far (see `EpochChoice`)."""
         began = time.perf_counter()
-        self.report(Phase.VALIDATING)
+        self.course.report(Phase.VALIDATING)
         self.network.eval()
         self.average.swap()
         try:
             score, error = self.measure(examples)
             if self.choice.takes(score, error):
-                self.kept = (score, self.epoch, classifier_state(self.network))
+                self.kept = (score, self.course.epoch, classifier_state(self.network))
         finally:
             self.average.swap()
             self.network.train()
         self.validation_cost = time.perf_counter() - began
         self.validation_spent += self.validation_cost
-        self.clock.reserve = self.validation_cost
+        self.course.clock.reserve = self.validation_cost
         return score
 
     def measure(self, examples: Sequence[PreparedExample]) -> tuple[float | None, float]:
         """The mean score over the attributes, none where there is nothing to measure, and its standard error."""
         answers = []
         for start in range(0, len(examples), VALIDATION_BATCH):
-            self.check(Phase.VALIDATING)
+            self.course.check(Phase.VALIDATING)
             images, targets = stack(examples[start : start + VALIDATION_BATCH], self.device)
             with torch.inference_mode():
                 logits = self.logits(images, self.measuring_precision)
@@ -300,27 +276,13 @@ class _Run:
             return None, 0.0
         return float(np.mean(scores)), math.sqrt(sum(variances)) / len(scores)
 
-    def check(self, phase: Phase) -> None:
-        """Between two pieces of work: stop if asked to, and report if it is time."""
-        if self.should_stop():
-            raise _Stopped
-        if time.perf_counter() - self.reported >= REPORT_SECONDS:
-            self.report(phase)
-
-    def report(self, phase: Phase) -> None:
-        self.reported = time.perf_counter()
-        if self.on_progress is not None:
-            left = 0.0 if phase is Phase.FINISHED else self.clock.seconds_left(self.step)
-            epochs = self.schedule.epochs
-            self.on_progress(Progress(phase, self.epoch, epochs, self.step, left, tuple(self.curve)))
-
     def result(self, *, stopped: bool) -> ClassifierFit:
         score, epoch, weights = self.kept
         if weights is None:
             self.average.swap()
-            weights, epoch = classifier_state(self.network), self.epoch
-        self.report(Phase.FINISHED)
-        return ClassifierFit(weights, self.curve, epoch, score, self.clock.elapsed, stopped)
+            weights, epoch = classifier_state(self.network), self.course.epoch
+        self.course.report(Phase.FINISHED)
+        return ClassifierFit(weights, self.course.curve, epoch, score, self.course.clock.elapsed, stopped)
 
 
 def build_optimizer(network: nn.Module, plan: ClassificationPlan) -> torch.optim.Optimizer:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from monailabel_app.errors import BadInput, LabelLoopError
+from monailabel_app.errors import BadInput
 from monailabel_app.inference.predictor import (
     OVERLAP,
     PredictionStopped,
@@ -24,21 +24,17 @@ from monailabel_app.models.networks import Weights, build_network, logits_by_lev
 from monailabel_app.models.plan import Plan
 from monailabel_app.models.version import EpochRecord
 from monailabel_app.training.averaging import WeightAverage
+from monailabel_app.training.course import Course, Descent, Stopped, mean_loss
 from monailabel_app.training.dataset import PatchBatches, PreparedCase, TrainingCase, prepare_cases
 from monailabel_app.training.loss import merge_missing, segmentation_loss
 from monailabel_app.training.mask_adversary import MaskAdversary
-from monailabel_app.training.schedule import Clock, OptimizerKind, Phase, Progress, Schedule
+from monailabel_app.training.schedule import OptimizerKind, Phase, Progress, Schedule
 
 VALIDATION_SHARE = 0.2
 """Validation may take this fraction of the time since training began, the one at the end included."""
 
-REPORT_SECONDS = 1.0
-"""Progress is reported at least this often, s (and at least once each step, where a step takes longer)."""
-
 MEASURED_STEPS = 3
 """After this many steps their speed decides how much validation the run can afford."""
-
-MAX_GRADIENT_NORM = 12.0
 
 
 @dataclass(frozen=True)
@@ -60,10 +56,6 @@ class FitResult:
     best_dice: float | None
     seconds: float
     stopped: bool
-
-
-class _Stopped(Exception):
-    """`should_stop` said so."""
 
 
 def fit(
@@ -109,7 +101,7 @@ def fit(
         run.oppose(adversarial_weight)
         try:
             run.train(run.prepared(train), run.prepared(validation))
-        except (_Stopped, PredictionStopped):
+        except (Stopped, PredictionStopped):
             return run.result(stopped=True)
         return run.result(stopped=False)
 
@@ -172,15 +164,11 @@ class _Run:
         should_stop: Callable[[], bool] | None,
     ) -> None:
         self.plan, self.schedule, self.device = plan, schedule, device
-        self.on_progress, self.should_stop = on_progress, should_stop or (lambda: False)
+        self.course = Course(schedule, on_progress, should_stop)
         self.random = np.random.default_rng(seed)
-        self.clock = Clock(schedule)
         self.precision = low_precision(device)
         self.network = build_network(plan).to(device, memory_format=memory_format(device, plan.dimension))
-        self.curve: list[EpochRecord] = []
         self.best: tuple[float | None, int, Weights | None] = (None, 0, None)
-        self.step = self.epoch = 0
-        self.reported = -math.inf
         self.adversary: MaskAdversary | None = None
         self.adversarial_weight = 0.0
 
@@ -188,8 +176,8 @@ class _Run:
         if weights is not None:
             warm_start(self.network, weights, old_labels=labels, new_labels=self.plan.labels)
         self.average = WeightAverage(self.network)
-        self.optimizer = _optimizer(self.network, self.schedule)
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision is torch.float16)
+        optimizer = _optimizer(self.network, self.schedule)
+        self.descent = Descent(self.network, optimizer, self.average, self.precision, self.device)
 
     def oppose(self, weight: float) -> None:
         """Give the network a discriminator on its masks, unless it weighs nothing."""
@@ -197,54 +185,47 @@ class _Run:
             self.adversary, self.adversarial_weight = MaskAdversary(self.plan, self.device), weight
 
     def prepared(self, cases: Sequence[TrainingCase]) -> list[PreparedCase]:
-        return prepare_cases(cases, self.plan, lambda done: self.check(Phase.PREPARING))
+        return prepare_cases(cases, self.plan, lambda done: self.course.check(Phase.PREPARING))
 
     def train(self, train: Sequence[PreparedCase], validation: Sequence[PreparedCase]) -> None:
         if not any(case.places for case in train):
             names = ", ".join(self.plan.labels)
             raise BadInput(f"None of the {len(train)} annotated cases has a voxel of any of the labels {names}.")
-        self.clock.begin_training()
+        course = self.course
+        course.clock.begin_training()
         batches = PatchBatches(self.plan, train, self.random, self.device)
         validator = _Validator(self, validation)
         self.network.train()
         fastest = math.inf  # of the first steps, several of which may be slow while kernels are compiled
-        while not self.clock.is_over(self.step):
-            self.epoch += 1
+        while not course.is_over:
+            course.epoch += 1
             losses = []
             for _ in range(self.schedule.steps_per_epoch):
                 began = time.perf_counter()
-                rate = self.set_rate()
+                rate = course.rate
+                self.descent.set_rate(rate)
                 losses.append(self.learn(*batches.draw()))
                 fastest = min(fastest, time.perf_counter() - began)
-                self.check(Phase.TRAINING)
-                if self.step == MEASURED_STEPS:
-                    validator.plan(fastest, self.clock.training_total(self.step))
-                    self.clock.reserve = validator.cost
-                if self.clock.is_over(self.step):
+                course.check(Phase.TRAINING)
+                if course.step == MEASURED_STEPS:
+                    validator.plan(fastest, course.clock.training_total(course.step))
+                    course.clock.reserve = validator.cost
+                if course.is_over:
                     break
             dice = None
-            if self.clock.is_over(self.step) or validator.is_affordable(self.clock.training_elapsed):
+            if course.is_over or validator.is_affordable(course.clock.training_elapsed):
                 dice = self.validate(validator)
-                self.clock.reserve = validator.cost
-            loss = float(np.nanmean(losses)) if np.isfinite(losses).any() else math.nan
-            if math.isnan(loss):
-                raise LabelLoopError("Training diverged: the loss is not a number. Choose a lower learning rate.")
-            self.curve.append(
+                course.clock.reserve = validator.cost
+            course.curve.append(
                 EpochRecord(
-                    epoch=self.epoch,
-                    seconds=self.clock.elapsed,
-                    train_loss=loss,
+                    epoch=course.epoch,
+                    seconds=course.clock.elapsed,
+                    train_loss=mean_loss(losses),
                     validation_dice=dice,
                     learning_rate=rate,
                 )
             )
-            self.report(Phase.TRAINING)
-
-    def set_rate(self) -> float:
-        rate = self.schedule.rate_at(self.clock.fraction(self.step))
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        return rate
+            course.report(Phase.TRAINING)
 
     def learn(self, images: Tensor, targets: Tensor, missing: Tensor) -> float:
         """One step; its loss. A step whose loss is not finite leaves the weights as they are."""
@@ -253,29 +234,21 @@ class _Run:
         loss = segmentation_loss(levels, targets, missing)
         if self.adversary is not None:
             loss = loss + self.adversarial_weight * self.adversary.penalty(images, levels[0], missing)
-        self.step += 1
-        if not torch.isfinite(loss):
-            return math.nan
-        self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
-        self.scaler.unscale_(self.optimizer)
-        nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT_NORM)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.average.update()
-        if self.adversary is not None:
+        self.course.step += 1
+        value = self.descent.follow(loss)
+        if self.adversary is not None and math.isfinite(value):
             self.adversary.learn(images, levels[0], targets, missing)
-        return float(loss.detach())
+        return value
 
     def validate(self, validator: _Validator) -> float | None:
         """Measure the averaged weights, and keep them if none were better."""
-        self.report(Phase.VALIDATING)
+        self.course.report(Phase.VALIDATING)
         self.network.eval()
         self.average.swap()
         try:
             dice = validator.mean_dice()
             if self.best[2] is None or dice is None or dice >= (self.best[0] or 0.0):
-                self.best = (dice, self.epoch, weights_of(self.network))
+                self.best = (dice, self.course.epoch, weights_of(self.network))
         finally:
             self.average.swap()
             self.network.train()
@@ -283,14 +256,14 @@ class _Run:
 
     def dice(self, case: PreparedCase) -> dict[int, float]:
         """Dice of each channel that the case has."""
-        self.check(Phase.VALIDATING)
+        self.course.check(Phase.VALIDATING)
         logits = window_logits(
             self.network,
             case.image.float(),
             plan=self.plan,
             device=self.device,
             precision=self.precision,
-            should_stop=self.should_stop,
+            should_stop=self.course.should_stop,
         )
         hide = case.missing.to(logits.device)
         winners = merge_missing(logits[None], hide[None])[0].argmax(0).cpu()
@@ -300,27 +273,13 @@ class _Run:
             scores[channel] = 2 * float((found & truth).sum()) / float(found.sum() + truth.sum())
         return scores
 
-    def check(self, phase: Phase) -> None:
-        """Between two pieces of work: stop if asked to, and report if it is time."""
-        if self.should_stop():
-            raise _Stopped
-        if time.perf_counter() - self.reported >= REPORT_SECONDS:
-            self.report(phase)
-
-    def report(self, phase: Phase) -> None:
-        self.reported = time.perf_counter()
-        if self.on_progress is not None:
-            left = 0.0 if phase is Phase.FINISHED else self.clock.seconds_left(self.step)
-            epochs = self.schedule.epochs
-            self.on_progress(Progress(phase, self.epoch, epochs, self.step, left, tuple(self.curve)))
-
     def result(self, *, stopped: bool) -> FitResult:
         dice, epoch, weights = self.best
         if weights is None:
             self.average.swap()
-            weights, epoch = weights_of(self.network), self.epoch
-        self.report(Phase.FINISHED)
-        return FitResult(weights, self.curve, epoch, dice, self.clock.elapsed, stopped)
+            weights, epoch = weights_of(self.network), self.course.epoch
+        self.course.report(Phase.FINISHED)
+        return FitResult(weights, self.course.curve, epoch, dice, self.course.clock.elapsed, stopped)
 
 
 def _optimizer(network: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
