@@ -148,7 +148,7 @@ def _about_generators(pairs: Mapping[int, PairsRecord]) -> list[str]:
     for seed, record in pairs.items():
         reasons = [check.reason for check in record.checks if not check.passed]
         if reasons:
-            used = " **A server would not use it, so none of its pairs is trained on.**" if record.collapse else ""
+            used = " **A server would not use it, so none of its pairs is trained on.**" if record.refusal else ""
             lines.append(f"- The generator of seed {seed} did not pass all checks: {' '.join(reasons)}{used}")
     return lines or ["All generators passed the checks of what they made as a whole."]
 
