@@ -50,6 +50,9 @@ from monailabel_app.training.queue import TrainingQueue
 
 logger = logging.getLogger(__name__)
 
+LONGEST_NAME = 120
+"""Letters of an annotator's name."""
+
 _PLATFORM_KEYS = frozenset({"server_mode"})
 
 
@@ -62,19 +65,28 @@ class PlatformStrategy(Strategy):
         self.app = app
 
     def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
-        given = self.app.next_case.choose(
-            Asked(
-                annotator=str(request.get("client_id") or ANONYMOUS),
-                strategy=self.strategy.name,
-                task=request.get("task"),
-                exclude=frozenset(request.get("exclude") or ()),
-            )
-        )
+        given = self.app.next_case.choose(_asked(request, self.strategy.name))
         if given.id is None:
             return {"why": given.why}
         told = given.model_dump(exclude={"score", "strategy"})
         # The platform has a field "strategy" of its own: its record of who asked by which.
         return {**told, "weight": given.score, "strategy_used": given.strategy, "candidates": given.of}
+
+
+def _asked(request: dict[str, Any], strategy: str) -> Asked:
+    """The question in a request of the platform's, which nobody has checked before.
+
+    Raises:
+        BadInput: A field is of another type.
+    """
+    annotator, task, exclude = request.get("client_id"), request.get("task"), request.get("exclude")
+    if annotator is not None and not (isinstance(annotator, str) and len(annotator) <= LONGEST_NAME):
+        raise BadInput(f"client_id is the name of the annotator, of at most {LONGEST_NAME} letters")
+    if task is not None and not isinstance(task, str):
+        raise BadInput("task is the name of a task")
+    if exclude is not None and not (isinstance(exclude, list) and all(isinstance(one, str) for one in exclude)):
+        raise BadInput("exclude is a list of ids of cases")
+    return Asked(annotator or ANONYMOUS, strategy, task, frozenset(exclude or ()))
 
 
 class OneByOne(BatchInferTask):

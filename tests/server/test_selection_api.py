@@ -149,6 +149,9 @@ def test_what_cannot_be_shown_is_refused_in_words(http: httpx.Client) -> None:
     unknown = http.post("/activelearning/best", json={})
     assert unknown.status_code == 400 and "clasp-pe" in unknown.json()["detail"]
     assert http.post("/loop/next", json={"annotator": ""}).status_code == 422
+    for wrong in ({"exclude": 5}, {"exclude": [["a"]]}, {"exclude": "c00"}, {"task": 5}, {"client_id": "x" * 121}):
+        refused = http.post("/activelearning/random", json=wrong)
+        assert refused.status_code == 400 and next(iter(wrong)) in refused.json()["detail"], (wrong, refused.text)
 
 
 def test_the_learning_curve_has_the_projects_own_rounds(http: httpx.Client) -> None:
