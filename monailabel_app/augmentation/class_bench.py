@@ -18,7 +18,7 @@ from monailabel_app.augmentation.pair_bench import refusal_in, value_of
 from monailabel_app.augmentation.pictures import Shown, contact_sheet
 from monailabel_app.augmentation.plan import GeneratorPlan
 from monailabel_app.augmentation.synthesis import Origin, enter_class_image, synthesise_classes
-from monailabel_app.classification.networks import Classifier
+from monailabel_app.classification.predictor import ClassificationPredictor
 from monailabel_app.models.networks import Weights
 from monailabel_app.models.version import AnnotationUse
 from monailabel_app.store.bank import Bank
@@ -31,13 +31,13 @@ class ClassMaterial:
     """Training images with the class of each, on the generator's grid, and the annotations they are from.
 
     Attributes:
-        network: The published classifier's, if it sees images as the generator makes them.
+        predictor: The published classifier; none before there is one.
     """
 
     plan: GeneratorPlan
     examples: list[ClassExample]
     uses: list[AnnotationUse]
-    network: Classifier | None = None
+    predictor: ClassificationPredictor | None = None
 
 
 class ClassBench:
@@ -59,7 +59,7 @@ class ClassBench:
         self.uses = material.uses
         self.cases = len(material.examples)
         self._examples = material.examples
-        self._bank, self._device, self._network = bank, device, material.network
+        self._bank, self._device, self._predictor = bank, device, material.predictor
         self._images = {one.id: one.image.float() for one in material.examples}
         self._classes = {one.id: self.plan.classes[one.class_number] for one in material.examples}
 
@@ -88,7 +88,7 @@ class ClassBench:
     ) -> Measured | None:
         if (plan.classification, plan.classes) != (self.images_plan, self.plan.classes):
             return None
-        checks = ClassImageChecks(self.images_plan, self._images, self._classes, self._network, self._device)
+        checks = ClassImageChecks(self.images_plan, self._images, self._classes, self._predictor, self._device)
         made = list(synthesise_classes(ClassImageGenerator(plan, weights, self._device), seeds, on, stop))
         verdicts = [checks.of_image(one) for one in made]
         found = checks.of_version(made, verdicts)

@@ -13,8 +13,8 @@ from monailabel_app.classification.dataset import prepare_example
 from monailabel_app.classification.groups import TASK as CLASSIFICATION
 from monailabel_app.classification.groups import Group, groups_of
 from monailabel_app.classification.material import ClassifiedMaterial, gather_classified
-from monailabel_app.classification.networks import Classifier
 from monailabel_app.classification.plan import ClassificationPlan, PlannedAttribute
+from monailabel_app.classification.predictor import ClassificationPredictor
 from monailabel_app.classification.version import load_classifier
 from monailabel_app.errors import BadInput, Conflict
 from monailabel_app.store.scheme import Attribute, AttributeKind, Scheme
@@ -50,8 +50,8 @@ class ClassRun(GeneratorRun):
             self.report(JobState.PREPARING, message=f"read {number} of {len(answered)} training cases")
         names = {one.id for one in examples}
         uses = [use for use in material.uses if use.case_id in names and use.role is Role.TRAINING]
-        network = self._published_network(plan.classification)
-        return ClassBench(ClassMaterial(plan, examples, uses, network), self.store.bank, self.device)
+        learned = ClassMaterial(plan, examples, uses, self._published_classifier())
+        return ClassBench(learned, self.store.bank, self.device)
 
     def _plan(
         self,
@@ -73,11 +73,11 @@ class ClassRun(GeneratorRun):
             overrides=self.request.plan,
         )
 
-    def _published_network(self, plan: ClassificationPlan) -> Classifier | None:
-        published = self.registry.published(CLASSIFICATION)
-        if published is None or published.plan != plan:
+    def _published_classifier(self) -> ClassificationPredictor | None:
+        number = self.registry.published_number(CLASSIFICATION)
+        if number is None:
             return None
-        return load_classifier(self.registry, CLASSIFICATION, published.number, self.device).predictor.network
+        return load_classifier(self.registry, CLASSIFICATION, number, self.device).predictor
 
     def _images_plan(self, material: ClassifiedMaterial, group: Group) -> ClassificationPlan:
         """The published classification's, else the one that a new classification would have."""

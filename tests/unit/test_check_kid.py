@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
 from scipy import ndimage
 
 from monailabel_app.augmentation.checks.features import SegmenterFeatures
 from monailabel_app.augmentation.checks.kid import kid, kid_check, measure
-from monailabel_app.models.networks import build_network
-from tests.pair_material import grey, phantoms
+from monailabel_app.augmentation.checks.verdict import PairChecks
+from monailabel_app.inference.predictor import Predictor
+from monailabel_app.inference.preparation import resample
+from monailabel_app.models.networks import build_network, weights_of
+from monailabel_app.models.plan import IntensityKind, Normalisation
+from tests.pair_material import as_pair, grey, phantoms
 
 
 def test_the_distance_is_that_computed_by_hand() -> None:
@@ -53,6 +60,35 @@ def test_blurred_and_noisy_images_lie_farther_from_real_ones_than_other_patients
     assert measure(known, features.of([ndimage.gaussian_filter(image, 1) for image in others])).value > 3 * abs(fair)
     assert measure(known, features.of([image + 0.4 * noise for image in others])).value > 3 * abs(fair)
     assert "untrained" in features.name
+
+
+def test_a_published_segmenter_sees_images_at_its_own_spacing() -> None:
+    plan, cases = phantoms(12)
+    images = [grey(case) for case in cases[:2]]
+    coarse = plan.model_copy(update={"spacing": tuple(2 * step for step in plan.spacing)})
+    network = build_network(plan)
+    halved = [
+        resample(torch.from_numpy(image)[None], tuple(n // 2 for n in image.shape))[0].numpy() for image in images
+    ]
+    ours = SegmenterFeatures(coarse, network, spacing=plan.spacing).of(images)
+    np.testing.assert_allclose(ours, SegmenterFeatures(coarse, network).of(halved), rtol=1e-4, atol=1e-5)
+    assert not np.allclose(ours, SegmenterFeatures(coarse, network).of(images), rtol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "network"),
+    [
+        ({"spacing": (12.0, 12.0, 12.0)}, "the published segmenter"),
+        ({"labels": ["other"]}, "the published segmenter"),
+        ({"normalisation": Normalisation(kind=IntensityKind.CT, clip=(0, 1), mean=0, std=1)}, "an untrained network"),
+    ],
+)
+def test_the_distance_names_the_network_whose_features_it_is_of(changes: dict[str, Any], network: str) -> None:
+    plan, cases = phantoms(4)
+    published = plan.model_copy(update=changes)
+    checks = PairChecks(plan, cases, Predictor(published, weights_of(build_network(published)), "cpu"))
+    check = checks.kid_of([as_pair(grey(case), case.target.numpy()) for case in cases])
+    assert f"(features of {network})" in check.reason
 
 
 def test_features_are_the_same_each_time_and_those_of_the_network_given() -> None:

@@ -185,8 +185,8 @@ def test_a_server_that_ends_while_the_published_version_is_measured_publishes_an
     assert registry.published_number(PAIRS) == first.version and store.bank.count() == entered
 
 
-def failing(name: str) -> Check:
-    return Check(name=name, value=0.5, limit=0.1, passed=False, reason=f"The figure of {name} is too high.")
+def failing(name: str, value: float = 0.5) -> Check:
+    return Check(name=name, value=value, limit=0.1, passed=False, reason=f"The figure of {name} is too high.")
 
 
 @pytest.mark.parametrize(("module", "function", "name"), [
@@ -213,6 +213,16 @@ def test_a_first_version_that_is_farther_off_than_it_may_be_says_so(
     assert registry.published_number(PAIRS) == job.version
     reason = registry.get(PAIRS, job.version).decision.reason
     assert reason == "published as the first version; the check 'kid' was not passed. The figure of kid is too high."
+
+
+def test_a_few_copies_are_refused_one_by_one_and_the_version_says_so(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verdict_module, "copies_check", lambda *given: failing("memorisation", value=0.2))
+    job = carry_out(store)
+    registry = registry_of(store)
+    assert registry.published_number(PAIRS) == job.version
+    assert "; the check 'memorisation' was not passed." in registry.get(PAIRS, job.version).decision.reason
 
 
 def test_a_stop_after_an_epoch_keeps_a_version(store: Store) -> None:
@@ -327,13 +337,14 @@ def test_samples_are_of_the_modality_of_the_training_cases_where_these_agree(
     assert samples and {sample.modality for sample in samples} == {expected}
 
 
-def test_images_of_classes_are_compared_in_the_published_classifier(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("seen", "made"), [(16, 16), (20, 24)])
+def test_images_of_classes_are_compared_in_the_published_classifier(tmp_path: Path, seen: int, made: int) -> None:
     store = classified_store(tmp_path, SCHEME, SIDES)
-    classifier = carry_out(store, CLASSIFICATION, plan=SMALL_CLASSIFIER)
+    classifier = carry_out(store, CLASSIFICATION, plan={**SMALL_CLASSIFIER, "size": [seen] * 3})
     assert registry_of(store).published_number(CLASSIFICATION) == classifier.version, classifier.detail
     job = carry_out(store, CLASSES, plan=SMALL_CLASSES, candidates=4)
     record = registry_of(store).get(CLASSES, job.version)
-    assert record.plan.classification == registry_of(store).published(CLASSIFICATION).plan
+    assert record.plan.classification.size == (made,) * 3  # a multiple of what the generator's network takes
     kernel_distance = next(check for check in record.checks if check.name == "kid")
     assert kernel_distance.value is not None and "the published classifier" in kernel_distance.reason
 

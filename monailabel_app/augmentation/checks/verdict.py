@@ -21,8 +21,8 @@ from monailabel_app.augmentation.checks.resegmentation import Resegmentation
 from monailabel_app.augmentation.mask_anatomy import Anatomy
 from monailabel_app.augmentation.mask_views import View
 from monailabel_app.augmentation.synthetic import SyntheticClassImage, SyntheticPair
-from monailabel_app.classification.networks import Classifier
 from monailabel_app.classification.plan import ClassificationPlan
+from monailabel_app.classification.predictor import ClassificationPredictor
 from monailabel_app.errors import BadInput
 from monailabel_app.inference.predictor import Predictor
 from monailabel_app.models.plan import Plan
@@ -84,8 +84,7 @@ class PairChecks:
         self._anatomy = Anatomy.of(plan, cases, lesions)
         self._intensities = Intensities(plan, cases)
         self._contrast = Contrast(plan, [Judged.of_case(case) for case in cases], self._anatomy)
-        network = predictor.network if predictor is not None and predictor.plan == plan else None
-        self._features = SegmenterFeatures(plan, network, predictor.device if predictor is not None else "cpu")
+        self._features = _segmenter_features(plan, predictor)
 
     def of_pair(self, pair: SyntheticPair) -> Verdict:
         """Check one pair."""
@@ -138,7 +137,8 @@ class ClassImageChecks:
         plan: Of the images.
         images: Training images by case, ``C x D x H x W``, of the plan's size, normalised.
         classes: Class of each.
-        network: The published classifier's; None before there is one.
+        predictor: The published classifier; None before there is one.
+        device: Where the untrained network runs that is asked where the classifier cannot be.
 
     Raises:
         BadInput: There is no image.
@@ -149,7 +149,7 @@ class ClassImageChecks:
         plan: ClassificationPlan,
         images: Mapping[str, Tensor],
         classes: Mapping[str, str],
-        network: Classifier | None = None,
+        predictor: ClassificationPredictor | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
         if not images:
@@ -157,7 +157,7 @@ class ClassImageChecks:
         self._images, self._classes = images, classes
         grey = {case: image.float().mean(0).numpy() for case, image in images.items()}
         self._memorisation = Memorisation(grey, plan.augmentation.mirror_axes)
-        self._features = ClassifierFeatures(plan, network, device)
+        self._features = _classifier_features(plan, predictor, device)
 
     def of_image(self, made: SyntheticClassImage) -> Verdict:
         """Check one image."""
@@ -183,6 +183,29 @@ class ClassImageChecks:
         if not measured:
             return checks[0] if checks else Diversity([]).check([])
         return max(measured, key=lambda check: check.value - check.limit)
+
+
+def _segmenter_features(plan: Plan, predictor: Predictor | None) -> SegmenterFeatures:
+    """Of the published segmenter where grey values mean to it what they mean in the images, else untrained ones."""
+    if predictor is None:
+        return SegmenterFeatures(plan)
+    if (predictor.plan.dimension, predictor.plan.normalisation) != (plan.dimension, plan.normalisation):
+        return SegmenterFeatures(plan, device=predictor.device)
+    return SegmenterFeatures(predictor.plan, predictor.network, predictor.device, spacing=plan.spacing)
+
+
+def _classifier_features(
+    plan: ClassificationPlan, predictor: ClassificationPredictor | None, device: torch.device | str
+) -> ClassifierFeatures:
+    """As `_segmenter_features`, of the published classifier."""
+    if predictor is None or _looks(predictor.plan) != _looks(plan):
+        return ClassifierFeatures(plan, device=device)
+    return ClassifierFeatures(predictor.plan, predictor.network, predictor.device)
+
+
+def _looks(plan: ClassificationPlan) -> tuple[object, ...]:
+    """What images are like but for their size, to which any can be brought."""
+    return plan.dimension, plan.channels, plan.region, plan.normalisation
 
 
 def painted_flat(judged: Judged) -> np.ndarray:
