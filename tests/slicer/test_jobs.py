@@ -188,6 +188,83 @@ def test_two_hundred_jobs_at_once(runner: JobRunner) -> None:
     assert sorted(results) == sorted(ended) == list(range(200))
 
 
+def ask_until(answered: Callable[[], Any]) -> None:
+    """A question, as a message box is one: an event loop in a callback. Nobody's patience is endless."""
+    loop, look = qt.QEventLoop(), Repeater(0.005, lambda: answered() and loop.quit())
+    look.start()
+    qt.QTimer.singleShot(20_000, loop.quit)
+    loop.exec()
+    look.stop()
+
+
+def test_jobs_go_on_while_a_callback_asks_something(runner: JobRunner) -> None:
+    heard, told, asked = Heard(), [], threading.Event()
+
+    def work(watch: Job[str]) -> str:
+        asked.wait(20)
+        watch.report(1, 2)
+        return "meanwhile"
+
+    def ask(result: str) -> None:
+        told.append("asked")
+        asked.set()
+        ask_until(lambda: heard.ended)
+        told.append(list(heard.events))
+
+    heard.start(runner, work)
+    first = runner.start(lambda watch: "first", ask)
+    first.ended.connect(lambda: told.append("ended"))
+    wait_idle(runner)
+    assert told == ["asked", [("progress", 1, 2), ("done", "meanwhile"), ("ended",)], "ended"]
+    wait_for(lambda: not runner._timer.running, 5, "the timer to stop")
+
+
+def test_a_question_in_a_question_keeps_the_order(runner: JobRunner) -> None:
+    told: list[str] = []
+
+    def ask(name: str, answered: Callable[[], Any]) -> None:
+        told.append(f"{name} asked")
+        ask_until(answered)
+        told.append(f"{name} answered")
+
+    def begin_second(result: None) -> None:
+        runner.start(lambda watch: None, lambda result: ask("second", lambda: "third" in told))
+        runner.start(lambda watch: time.sleep(0.1), lambda result: told.append("third"))
+        ask("first", lambda: "second answered" in told)
+
+    runner.start(lambda watch: None, begin_second)
+    wait_idle(runner)
+    assert told == ["first asked", "second asked", "third", "second answered", "first answered"]
+
+
+def test_a_job_cancelled_while_its_callback_asks_ends_once(runner: JobRunner) -> None:
+    heard, jobs = Heard(), []
+
+    def ask(result: str) -> None:
+        other = runner.start(lambda watch: None, lambda result: jobs[0].cancel())
+        ask_until(lambda: other not in runner._active)
+
+    jobs.append(runner.start(lambda watch: "result", ask))
+    jobs[0].ended.connect(lambda: heard._note("ended"))
+    wait_idle(runner)
+    run_events(0.05)
+    assert heard.events == [("ended",)]
+
+
+def test_closing_while_a_callback_asks_ends_everything(runner: JobRunner) -> None:
+    heard, leave = Heard(), threading.Event()
+
+    def ask(result: str) -> None:
+        heard.start(runner, lambda watch: leave.wait(20))
+        runner.close()
+        leave.set()
+
+    runner.start(lambda watch: "result", ask)
+    wait_for(lambda: heard.events, 10, "the end")
+    run_events(0.1)
+    assert heard.events == [("ended",)] and runner.activeJobs == 0 and not runner._timer.running
+
+
 # --- progress --------------------------------------------------------------------------------------------------------
 
 

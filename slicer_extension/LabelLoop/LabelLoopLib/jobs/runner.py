@@ -9,6 +9,8 @@ import threading
 import time
 from typing import Any, Callable, Generic, Optional, TypeVar
 
+import qt
+
 from .repeater import Repeater
 from .signal import Signal
 
@@ -126,8 +128,11 @@ class JobRunner:
     """Starts jobs, and calls back on the UI thread.
 
     Slicer's main thread keeps Python's interpreter lock while it waits in Qt's event loop. Workers therefore advance
-    only while Python code runs in the main thread: the timer that empties the queue also lets them in. A worker that
+    only while Python code runs in the main thread: the timer that looks into the queue also lets them in. A worker that
     computes gives the lock back after ``SWITCH_SECONDS``, not Python's usual 5 ms, so that the UI thread waits less.
+
+    The callbacks themselves run outside the timer's handler: one may ask the user something, in an event loop of its
+    own, and Qt never fires a timer again whose handler has not returned. Other jobs go on meanwhile.
 
     Attributes:
         crashed: Emitted with an exception that a callback raised, which is a defect of ours: show it, go on.
@@ -137,7 +142,8 @@ class JobRunner:
         self.crashed = Signal("error: Exception")
         self._results: "queue.SimpleQueue[tuple[Job[Any], Callable[[], Any], bool]]" = queue.SimpleQueue()
         self._active: list[Job[Any]] = []
-        self._timer = Repeater(POLL_SECONDS, self._empty)
+        self._timer = Repeater(POLL_SECONDS, self._look)
+        self._isDue = False
 
     @property
     def activeJobs(self) -> int:
@@ -180,8 +186,19 @@ class JobRunner:
             logger.exception("what follows after work in the background failed")
             self.crashed.emit(error)
 
-    def _empty(self) -> None:
+    def _look(self) -> None:
+        """Have what has arrived called back, and let the workers in."""
+        if not self._isDue and not self._results.empty():
+            self._isDue = True
+            qt.QTimer.singleShot(0, self._callBack)
+        if self._active:
+            time.sleep(0.001)
+        else:
+            self._rest()
+
+    def _callBack(self) -> None:
         """Call back for what has arrived, for a few milliseconds: the rest waits for the next turn."""
+        self._isDue = False
         latest = time.monotonic() + BUDGET_SECONDS
         while time.monotonic() < latest:
             try:
@@ -195,9 +212,7 @@ class JobRunner:
             finally:
                 if isLast:
                     self._guard(job.end)
-        if self._active:
-            time.sleep(0.001)
-        else:
+        if not self._active:
             self._rest()
 
     def _rest(self) -> None:
