@@ -33,6 +33,9 @@ PROBES = 8
 """Images made as a whole, for bent masks of training cases, that a version is compared by: most samples are edits, and
 of these the greater part is real."""
 
+MOSTLY_COPIES = 0.5
+"""A generator that gives back training images this often has learned nothing else."""
+
 SHOWN_CASES = 4
 """Masks of training cases that a preview is made for."""
 
@@ -140,7 +143,11 @@ def value_of(checks: Sequence[Check], name: str) -> float | None:
 def refusal_in(checks: Sequence[Check]) -> str:
     """In words, which check forbids to use a generator; empty where none does.
 
-    One that makes the same image again and again, or gives back training images, is of no use however near its images
-    are to real ones.
+    One that makes the same image again and again, or mostly gives back training images, is of no use however near its
+    images are to real ones. Fewer copies are refused one by one.
     """
-    return next((not_passed(one) for one in checks if one.name in (DIVERSITY, MEMORISATION) and not one.passed), "")
+    return next((not_passed(one) for one in checks if not one.passed and _forbids(one)), "")
+
+
+def _forbids(check: Check) -> bool:
+    return check.name == DIVERSITY or (check.name == MEMORISATION and (check.value or 0.0) >= MOSTLY_COPIES)
