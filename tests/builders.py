@@ -217,6 +217,9 @@ def as_format(connection: sqlite3.Connection, version: int) -> None:
         ("ALTER TABLE split DROP COLUMN stratum",),
         tuple(f"DROP TABLE {table}" for table in ("blinded_items", "sample_decisions", "samples")),
         tuple(f"DROP TABLE {table}" for table in ("evidence", "leases", "skips", "picks")),
+        tuple(
+            f"ALTER TABLE picks DROP COLUMN {column}" for column in ("place", "why", "classes", "agreement", "compared")
+        ),
     )
     for statements in reversed(undo[version - 1 :]):
         for statement in statements:

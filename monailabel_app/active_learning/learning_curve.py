@@ -27,11 +27,15 @@ class Arm(BaseModel):
         cases: How many there are.
         median_seconds: Of working time a case, s; None where no client measured it.
         median_score: What the strategy thought of them when it chose them; None where it scored none.
+        median_agreement: Of the version in use when they were offered with what was submitted (Dice, or share of the
+            answers, 0 to 1): the lower, the more there was to learn, so that what is below that of the control cases is
+            the strategy's gain over chance. None where nothing was compared, as without control cases.
     """
 
     cases: int
     median_seconds: float | None
     median_score: float | None
+    median_agreement: float | None
 
 
 class CurvePoint(BaseModel):
@@ -108,8 +112,10 @@ def _point(record: Any, picks: Mapping[str, Pick], published: Collection[int]) -
 def _arm(offered: Collection[tuple[Annotation, Pick]]) -> Arm:
     seconds = [one.seconds_spent for one, _ in offered if one.seconds_spent > 0]
     scores = [pick.score for _, pick in offered if pick.score is not None]
+    agreements = [pick.agreement for _, pick in offered if pick.agreement is not None]
     return Arm(
         cases=len(offered),
         median_seconds=median(seconds) if seconds else None,
         median_score=median(scores) if scores else None,
+        median_agreement=median(agreements) if agreements else None,
     )

@@ -42,6 +42,8 @@ ON_VARIED = "The passes are over varied images, as this version was trained with
 
 ON_MEASURED = "Versions are measured on it and never trained: no other untouched case is left."
 
+GIVEN_BEFORE = "You were given this case before, and it is still yours."
+
 ALL_FINISHED = "Every case is finished."
 ALL_FINISHED_FOR = "Every case is finished for the task '{task}'."
 ALL_TAKEN = "All {count} cases that are left are with other annotators: ask again later, or open one from the list."
@@ -156,8 +158,10 @@ class NextCase:
                         score=pick.score,
                         strategy=pick.strategy,
                         task=task,
+                        rank=pick.place,
                         of=len(cases),
-                        why="You were given this case before, and it is still yours.",
+                        why=" ".join(words for words in (pick.why, GIVEN_BEFORE) if words),
+                        classes=pick.classes,
                         version=pick.version,
                         control=pick.control,
                         lease_until=lease.until,
@@ -235,7 +239,18 @@ class NextCase:
     def _remember(self, annotator: str, given: Given) -> None:
         assert given.id is not None
         self.store.picks.add(
-            Pick(given.id, annotator, given.strategy, given.task, given.control, given.version, given.score)
+            Pick(
+                case_id=given.id,
+                annotator=annotator,
+                strategy=given.strategy,
+                task=given.task,
+                control=given.control,
+                version=given.version,
+                score=given.score,
+                place=given.rank,
+                why=given.why,
+                classes=given.classes,
+            )
         )
 
 

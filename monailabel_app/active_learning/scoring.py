@@ -7,6 +7,7 @@ import logging
 import os
 from contextlib import suppress
 
+from monailabel_app.active_learning.agreement import agreement_with
 from monailabel_app.active_learning.case_looks import CaseLooks, required_by, tasks_of
 from monailabel_app.active_learning.evidence import Evidence
 from monailabel_app.active_learning.look_attempts import fatal_look, note_attempt
@@ -17,6 +18,7 @@ from monailabel_app.classification.version import load_classifier
 from monailabel_app.errors import LabelLoopError
 from monailabel_app.inference.service import InferenceService, LoadedVersion, Loader, load_version
 from monailabel_app.models.registry import Registry
+from monailabel_app.store.picks import Pick
 from monailabel_app.store.score_table import ScoreRow
 from monailabel_app.store.store import Store
 from monailabel_app.training.jobs import SCORING, SEGMENTATION, Job, JobState, JobTable
@@ -29,7 +31,8 @@ EXTRA_NICENESS = 9
 
 
 class ScoringRun(JobRun):
-    """Looks at every case that the published versions have not looked at, and keeps what they say.
+    """Looks at every case that the published versions have not looked at, and keeps what they say; then compares what
+    was submitted with what was predicted when the case was offered.
 
     There is one such job at a time and it needs no arguments: what is missing is known from the index, so one that was
     killed is gone on with by the next; a case that kills it twice is left out. It ends as soon as another job waits,
@@ -58,6 +61,9 @@ class ScoringRun(JobRun):
                 if ended:
                     self.jobs.end(self.job.id, JobState.STOPPED, ended)
                     return
+            if ended := self._compare_all():
+                self.jobs.end(self.job.id, JobState.STOPPED, ended)
+                return
             self.jobs.end(self.job.id, JobState.DONE, f"{self.seen} cases were looked at; all have scores")
         finally:
             self.inference.close()
@@ -80,6 +86,30 @@ class ScoringRun(JobRun):
             self.seen += 1
         self.store.scores.forget(task, keep=[number])
         return None
+
+    def _compare_all(self) -> str | None:
+        """Compare what was submitted with the versions of the time of the offer; return why the job has to end."""
+        picks = to_compare(self.store)
+        version = None
+        for done, pick in enumerate(picks):
+            self.report(
+                JobState.EVALUATING, message=f"{done} of {len(picks)} submissions are compared with predictions"
+            )
+            if self.stop() or self._others_wait():
+                return f"stopped at {done} of {len(picks)} submissions to compare"
+            number = self.registry.published_at(pick.task, pick.created)
+            if version is None or (version.record.task, version.record.number) != (pick.task, number):
+                version = _loader_of(pick.task)(self.registry, pick.task, number, self.inference.device)
+            self._compare(pick, version)
+        return None
+
+    def _compare(self, pick: Pick, version: LoadedVersion) -> None:
+        agreement = None
+        try:
+            agreement = agreement_with(version, pick.case_id, self.store, self.looks)
+        except Exception:  # one submission must not keep all others from being compared
+            logger.exception("what was submitted for case '%s' could not be compared", pick.case_id)
+        self.store.picks.set_agreement(pick, agreement)
 
     def _others_wait(self) -> bool:
         return any(job.task != SCORING for job in self.jobs.unfinished())
@@ -118,17 +148,26 @@ def next_to_look_at(store: Store, registry: Registry) -> tuple[str, int, list[st
     Those that nobody has finished come first. In a random order, the same for all processes: what is known halfway
     through is then a fair sample of the pool.
     """
-    groups = groups_of(store.schemes.scheme)
     for task in tasks_of(store.schemes.scheme):
         number = registry.published_number(task)
-        asks_for_outlines = task in groups and groups[task].segment is not None
-        if number is None or (asks_for_outlines and registry.published_number(SEGMENTATION) is None):
+        if number is None or waits_for_outlines(task, store, registry):
             continue
         missing = store.scores.missing(task, number)
         if missing:
             finished = store.annotations.submitted_case_ids(required_by(task, store.schemes.scheme))
             return task, number, sorted(missing, key=lambda case_id: (case_id in finished, _draw(case_id, number)))
     return None
+
+
+def to_compare(store: Store) -> list[Pick]:
+    """The cases that were offered and submitted, and not compared yet with what was predicted then."""
+    return [pick for task in tasks_of(store.schemes.scheme) for pick in store.picks.to_compare(task)]
+
+
+def waits_for_outlines(task: str, store: Store, registry: Registry) -> bool:
+    """Whether a version of the task cannot look yet, as it looks at a structure that no version outlines."""
+    group = groups_of(store.schemes.scheme).get(task)
+    return group is not None and group.segment is not None and registry.published_number(SEGMENTATION) is None
 
 
 def _draw(case_id: str, number: int) -> bytes:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from monailabel_app.active_learning.look_attempts import fatal_look
 from monailabel_app.active_learning.pool_embedding import embeddings_wanted
-from monailabel_app.active_learning.scoring import next_to_look_at
+from monailabel_app.active_learning.scoring import next_to_look_at, to_compare
 from monailabel_app.models.registry import Registry
 from monailabel_app.store.store import Store
 from monailabel_app.training.jobs import SCORING, JobState, TrainingRequest
@@ -30,7 +30,8 @@ JOBS_KEPT = 5
 class ScoringWatch:
     """Queues a scoring job whenever a published version has not looked at every case and no job is under way.
 
-    That is so after each publication and roll-back, when cases come in, and after a restart.
+    That is so after each publication and roll-back, when cases come in, and after a restart; with control cases, also
+    after each submission.
 
     Args:
         request: What the job is told: seed and device.
@@ -91,4 +92,4 @@ class ScoringWatch:
     def _is_something_missing(self) -> bool:
         if embeddings_wanted(self.store, self.registry) is not None:
             return True
-        return next_to_look_at(self.store, self.registry) is not None
+        return next_to_look_at(self.store, self.registry) is not None or bool(to_compare(self.store))

@@ -12,18 +12,21 @@ from monailabel_app.active_learning.case_looks import required_by
 from monailabel_app.active_learning.case_pool import CasePool
 from monailabel_app.active_learning.evidence import COLD_START, Measure
 from monailabel_app.active_learning.next_case import DEFAULTS, NextCase
+from monailabel_app.active_learning.scoring import waits_for_outlines
 from monailabel_app.active_learning.strategies import all_strategies
 from monailabel_app.active_learning.strategies.figures import case_scores, has_measure
 from monailabel_app.store.leases import Lease
 from monailabel_app.store.store import Store
 from monailabel_app.training.jobs import SCORING, JobTable
 
+WAITS_FOR_OUTLINES = "Nothing is scored: no segmentation is published that finds the structure to look at."
+
 
 class ScoringState(StrEnum):
     """How far the scores of the published version are."""
 
     NONE = "none"
-    """No version is published: there is nothing to score with."""
+    """No version is published, or none that finds the structure in question: there is nothing to score with."""
     SCORING = "scoring"
     READY = "ready"
 
@@ -91,9 +94,11 @@ class SelectionViews:
         task = self.pools.task_for(DEFAULTS, task)
         published = self.pools.registry.published_number(task)
         of = self.store.catalogue.count()
+        waits = published is not None and waits_for_outlines(task, self.store, self.pools.registry)
         missing = len(self.store.scores.missing(task, published)) if published is not None else of
         scores, version = self._scores(task)
-        state = ScoringState.NONE if published is None else ScoringState.SCORING if missing else ScoringState.READY
+        can_score = published is not None and not waits
+        state = ScoringState.NONE if not can_score else ScoringState.SCORING if missing else ScoringState.READY
         return ScoresView(
             task=task,
             version=version,
@@ -101,7 +106,7 @@ class SelectionViews:
             state=state,
             done=of - missing,
             of=of,
-            message=self._message(),
+            message=WAITS_FOR_OUTLINES if waits else self._message(),
             strategy=self.next_case.last_strategy(task),
             measure=self._measure(task),
             scores=scores,

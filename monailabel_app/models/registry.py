@@ -128,6 +128,12 @@ class Registry:
         number = self.database.value(query, task)
         return None if number is None else int(str(number))
 
+    def published_at(self, task: str, moment: float) -> int | None:
+        """Number of the version that was in use at some time (s since 1970); None before the first publication."""
+        query = "SELECT number FROM publications WHERE task = ? AND created <= ? ORDER BY id DESC LIMIT 1"
+        number = self.database.value(query, task, moment)
+        return None if number is None else int(str(number))
+
     def published(self, task: str) -> Any | None:
         number = self.published_number(task)
         return None if number is None else self.get(task, number)

@@ -195,7 +195,17 @@ CREATE TABLE picks (                    -- the cases that were offered, and by w
 CREATE INDEX picks_by_case ON picks (case_id, id);
 """
 
-_STEPS = (_FIRST, _SUBMISSIONS, _STRATA, _BANK, _SELECTION)
+_PICKS = """
+-- among the candidates, from 1
+ALTER TABLE picks ADD COLUMN place INTEGER;
+ALTER TABLE picks ADD COLUMN why TEXT NOT NULL DEFAULT '';
+ALTER TABLE picks ADD COLUMN classes TEXT NOT NULL DEFAULT '[]';
+-- of the prediction at that time with what was submitted, 0 to 1
+ALTER TABLE picks ADD COLUMN agreement REAL;
+ALTER TABLE picks ADD COLUMN compared INTEGER NOT NULL DEFAULT 0;
+"""
+
+_STEPS = (_FIRST, _SUBMISSIONS, _STRATA, _BANK, _SELECTION, _PICKS)
 """What makes the index of each format from the one before; steps are added, never changed."""
 
 SCHEMA_VERSION = len(_STEPS)

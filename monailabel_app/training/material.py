@@ -74,7 +74,7 @@ def gather(store: Store, request: TrainingRequest) -> Material:
     for annotation in chosen:
         case = store.catalogue.get(annotation.case_id)
         uses.append(use_of(annotation, case.patient, roles[case.patient]))
-        cases.append(_case(store, annotation, case.modality))
+        cases.append(annotated_case(store, annotation, case.modality))
     train = [case for case, use in zip(cases, uses, strict=True) if use.role == Role.TRAINING]
     if not train:
         raise Conflict("no annotated training case: all annotated patients are validation patients; annotate others")
@@ -109,7 +109,12 @@ def use_of(annotation: Annotation, patient: str, role: Role) -> AnnotationUse:
     )
 
 
-def _case(store: Store, annotation: Annotation, modality: str | None) -> TrainingCase:
+def annotated_case(store: Store, annotation: Annotation, modality: str | None = None) -> TrainingCase:
+    """The case of an annotation with a label map, as a version learns from it or is measured on it.
+
+    Raises:
+        UnreadableImage: The label map is not there any more.
+    """
     assert annotation.file is not None  # annotations without a label map are not for training
     if not annotation.file.is_file():
         raise UnreadableImage(f"the label map of case '{annotation.case_id}' is missing: {annotation.file}")

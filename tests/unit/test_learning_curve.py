@@ -63,7 +63,8 @@ def test_a_pick_after_the_version_was_made_did_not_bring_the_case(store: Store) 
 
 def test_the_arms_are_the_finished_cases_with_their_time(store: Store) -> None:
     registry = Registry(store.database, store.workspace.versions)
-    for case_id, control, score, seconds in (("a", False, 0.9, 60), ("b", False, 0.5, 20), ("c", True, 0.1, 10)):
+    offered = (("a", False, 0.9, 60), ("b", False, 0.5, 20), ("c", True, None, 10))
+    for case_id, control, score, seconds in offered:
         store.picks.add(Pick(case_id, "anna", "random" if control else "entropy", "segmentation", control, 1, score))
         annotate(store, case_id)
         store.annotations.save(case_id, "anna", Revision(status=Status.FINAL, seconds_spent=seconds))
@@ -71,8 +72,17 @@ def test_the_arms_are_the_finished_cases_with_their_time(store: Store) -> None:
     annotate(store, "e")  # by hand
     curve = learning_curve(store, registry, "segmentation")
     assert (curve.chosen.cases, curve.chosen.median_seconds, curve.chosen.median_score) == (2, 40, 0.7)
-    assert (curve.control.cases, curve.control.median_seconds, curve.control.median_score) == (1, 10, 0.1)
-    assert curve.points == []
+    assert (curve.control.cases, curve.control.median_seconds, curve.control.median_score) == (1, 10, None)
+    assert curve.points == [] and curve.chosen.median_agreement is curve.control.median_agreement is None
+
+
+def test_the_gain_over_chance_is_how_much_less_the_versions_agreed(store: Store) -> None:
+    for case_id, control, agreement in (("a", False, 0.4), ("b", False, 0.6), ("c", True, 0.9), ("d", True, None)):
+        store.picks.add(Pick(case_id, "anna", "random" if control else "entropy", "segmentation", control))
+        annotate(store, case_id)
+        store.picks.set_agreement(store.picks.of_cases("segmentation")[case_id], agreement)
+    curve = learning_curve(store, Registry(store.database, store.workspace.versions), "segmentation")
+    assert (curve.chosen.median_agreement, curve.control.median_agreement) == (0.5, 0.9)
 
 
 def test_an_empty_project_has_an_empty_curve(store: Store) -> None:

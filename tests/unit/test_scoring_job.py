@@ -7,21 +7,28 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
+import torch
 
 from monailabel_app.active_learning import scoring_watch
+from monailabel_app.active_learning.agreement import agreement_with
 from monailabel_app.active_learning.case_pool import CasePool
-from monailabel_app.active_learning.evidence import COLD_START
+from monailabel_app.active_learning.evidence import COLD_START, Evidence
 from monailabel_app.active_learning.given import Asked
 from monailabel_app.active_learning.next_case import NextCase
 from monailabel_app.active_learning.pool_embedding import want_embeddings
 from monailabel_app.active_learning.prepared_volumes import BoundedFolder, PreparedVolumes
-from monailabel_app.active_learning.scoring import ScoringRun, next_to_look_at
+from monailabel_app.active_learning.scoring import ScoringRun, next_to_look_at, to_compare
 from monailabel_app.active_learning.scoring_watch import ScoringWatch
+from monailabel_app.inference.service import LoadedVersion, load_version
 from monailabel_app.models.networks import build_network, weights_of
 from monailabel_app.models.registry import Registry
+from monailabel_app.store.annotations import Revision, Status
+from monailabel_app.store.picks import Pick
 from monailabel_app.store.store import Store
 from monailabel_app.training.jobs import SCORING, Job, JobState, JobTable, TrainingRequest
 from monailabel_app.training.queue import TrainingQueue
@@ -271,6 +278,79 @@ def test_a_case_is_looked_at_again_after_it_has_ended_the_process_once(store: St
     JobTable(store.database).end(job.id, JobState.FAILED, "the machine was switched off")
     assert run_here(store, registry).state is JobState.DONE
     assert store.scores.problems("segmentation", number) == {}
+
+
+# --- what was submitted against what was predicted -------------------------------------------------------------------
+
+
+def offer(store: Store, case_id: str, control: bool = False) -> None:
+    store.picks.add(Pick(case_id, "anna", "random" if control else "entropy", "segmentation", control))
+
+
+def outline(store: Store, case_id: str, mask: np.ndarray) -> None:
+    """Submit these voxels as the liver."""
+    image = sitk.GetImageFromArray(mask.astype(np.uint8))
+    file = store.workspace.root / "sent.nii.gz"
+    sitk.WriteImage(image, str(file))
+    store.annotations.save(case_id, "anna", Revision(Status.FINAL, label_map=file, label_names={"liver": 1}))
+
+
+def test_what_was_submitted_is_compared_with_the_version_of_the_time_of_the_offer(
+    store: Store, registry: Registry, queue: TrainingQueue
+) -> None:
+    offer(store, NAMES[0], control=True)  # there is no version yet
+    first = publish(registry)
+    predictor = load_version(registry, "segmentation", first, torch.device("cpu")).predictor
+    predicted = predictor.predict(sitk.ReadImage(str(store.catalogue.image_file(NAMES[1])))).label_map == 1
+    for case_id in NAMES[1:4]:
+        offer(store, case_id)
+    publish(registry)
+    run_here(store, registry)
+    watch = ScoringWatch(store, registry, queue, lambda: REQUEST)
+    outline(store, NAMES[0], predicted)
+    outline(store, NAMES[1], predicted)
+    outline(store, NAMES[2], ~predicted)
+    assert watch.look()
+    queue.jobs.request_stop(queue.jobs.unfinished()[0].id)
+    assert run_here(store, registry).state is JobState.DONE
+    agreement = {case_id: pick.agreement for case_id, pick in store.picks.of_cases("segmentation").items()}
+    assert agreement[NAMES[1]] == pytest.approx(1) and agreement[NAMES[2]] < 0.9
+    assert agreement[NAMES[0]] is None and agreement[NAMES[3]] is None
+    assert not watch.look()
+
+
+def test_without_control_cases_nothing_is_compared(store: Store, registry: Registry) -> None:
+    publish(registry)
+    offer(store, NAMES[0])
+    annotate(store, NAMES[0])
+    assert to_compare(store) == []
+    offer(store, NAMES[1], control=True)
+    assert [pick.case_id for pick in to_compare(store)] == [NAMES[0]]
+
+
+def test_answers_agree_where_they_are_the_likeliest(store: Store) -> None:
+    said = Evidence(
+        case_id=NAMES[0],
+        task="classification",
+        version=1,
+        probabilities={
+            "grade": {"1": 0.3, "2": 0.7},
+            "findings": {"x": 0.9, "y": 0.2},
+            "side": {"left": 1, "right": 0},
+        },
+        findings=frozenset({"findings"}),
+    )
+    version = LoadedVersion(SimpleNamespace(task="classification"), None)
+    looks = SimpleNamespace(look=lambda case_id, version: said)
+    for answers, expected in (
+        ({"grade": "2", "findings": ["x"]}, 1),
+        ({"grade": "1", "findings": ["x"], "side": None}, 0.5),
+        ({"findings": ["x", "y"]}, 0),
+        ({"grade": None}, None),
+    ):
+        revision = Revision(Status.FINAL, classification=answers)
+        store.annotations.save(NAMES[0], "anna", revision)
+        assert agreement_with(version, NAMES[0], store, looks) == expected
 
 
 # --- prepared volumes ------------------------------------------------------------------------------------------------
