@@ -381,6 +381,30 @@ def test_nothing_new_begins_while_it_disconnects(online: Desk, server: LittleSer
     assert len(told) == 1 and isinstance(told[0], ServerUnreachable)
 
 
+def test_goodbyes_are_waited_for_but_not_for_ever(online: Desk, server: LittleServer) -> None:
+    said: list[str] = []
+    leave = threading.Event()
+
+    def say_goodbye(client: LoopClient) -> None:
+        time.sleep(0.1)
+        said.append(client.address.url)
+
+    online.connection.sayGoodbye(say_goodbye)
+    online.connection.sayGoodbye(say_goodbye)
+    online.connection.disconnect()
+    online.connection.waitForGoodbyes(20)
+    assert said == [server.url] * 2
+    online.connection.sayGoodbye(say_goodbye)
+    online.connection.waitForGoodbyes(20)
+    assert len(said) == 2, "nobody is there to say it to"
+    online.connect(server.url)
+    for _ in range(2):
+        online.connection.sayGoodbye(lambda client: leave.wait(20) and said.append("late"))
+    online.connection.waitForGoodbyes(0.05)
+    assert len(said) == 2
+    leave.set()
+
+
 def test_another_server_hears_nothing_of_the_first_ones_late_answers(online: Desk, server: LittleServer) -> None:
     told: list[Any] = []
     server.capabilities["device"] = "the first one"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from enum import Enum
 from typing import Any, Callable, Optional, TypeVar
 
@@ -18,6 +19,7 @@ Result = TypeVar("Result")
 HEARTBEAT_SECONDS = 10.0
 FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 30.0
+GOODBYE_SECONDS = 1.5
 
 
 class ConnectionState(str, Enum):
@@ -58,6 +60,7 @@ class Connection:
         self._address: Optional[ServerAddress] = None
         self._jobs: "list[Job[Any]]" = []
         self._asking: Optional[Job[Any]] = None
+        self._goodbyes: "list[threading.Thread]" = []
         self._heartbeatSeconds = heartbeatSeconds
         self._firstRetrySeconds = firstRetrySeconds
         self._retrySeconds = firstRetrySeconds
@@ -123,7 +126,19 @@ class Connection:
         """Run a last call that leaving the server does not cancel, and whose outcome nobody waits for."""
         client = self._client
         if client is not None:
-            threading.Thread(target=_quietly, args=(work, client), name="LabelLoop", daemon=True).start()
+            goodbye = threading.Thread(target=_quietly, args=(work, client), name="LabelLoop", daemon=True)
+            self._goodbyes = [*(one for one in self._goodbyes if one.is_alive()), goodbye]
+            goodbye.start()
+
+    def waitForGoodbyes(self, seconds: Optional[float] = None) -> None:
+        """Let the last calls reach the server, as Slicer ends: their threads end with its process.
+
+        Args:
+            seconds: For all of them together, s; None for ``GOODBYE_SECONDS``.
+        """
+        latest = time.monotonic() + (GOODBYE_SECONDS if seconds is None else seconds)
+        for goodbye in self._goodbyes:
+            goodbye.join(max(0.0, latest - time.monotonic()))
 
     def askNow(self) -> None:
         """Try at once whether the server is there, without waiting for the next time."""
