@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import qt
@@ -62,10 +63,14 @@ class LabelLoopWidget(ScriptedLoadableModuleWidget):
             self.panel.exit()
 
     def cleanup(self):
-        if self.panel is not None:
-            self.panel.close()
-            self.logic.close()
-            self.panel = self.logic = None
+        """Close everything, the clinician's work first: it is kept even if a panel cannot be closed."""
+        panel, logic = self.panel, self.logic
+        self.panel = self.logic = None
+        if panel is not None:
+            with ExitStack() as steps:  # takes them from the last one to the first
+                steps.callback(logic.close)
+                steps.callback(panel.close)
+                steps.callback(logic.keepWork)
 
     def onReload(self):
         """Load the library afresh as well, for developers."""
@@ -88,6 +93,9 @@ class LabelLoopLogic(ScriptedLoadableModuleLogic):
         userFolder = Path(slicer.app.slicerUserSettingsFilePath).parent / "LabelLoop"
         temporaryFolder = Path(slicer.app.temporaryPath)
         self.workplace = Workplace(slicer.app.userSettings(), userFolder, temporaryFolder, questions)
+
+    def keepWork(self):
+        self.workplace.keepWork()
 
     def close(self):
         self.workplace.close()

@@ -397,6 +397,25 @@ def test_an_unloaded_module_listens_to_nothing_and_can_be_loaded_again(module: O
     assert set(shortcuts()) and again.listed()
 
 
+def test_work_is_kept_and_the_rest_closed_though_a_panel_cannot_be(
+    module: OpenedModule, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module.connect(site.url)
+    case = module.next()
+    module.draw()
+
+    def fail() -> None:
+        raise RuntimeError("this panel is stuck")
+
+    monkeypatch.setattr(module.panel.training, "close", fail)
+    with pytest.raises(RuntimeError, match="this panel is stuck"):
+        slicer.util.getModuleWidget("LabelLoop").cleanup()
+    assert [one.caseId for one in module.place.outbox.list()] == [case.id]
+    assert {one.split(":")[1].split(".")[0].strip() for one in listeners_in_panels(module.place)} == {"TrainingPanel"}
+    assert not module.place.connection.online
+    assert module.place.runner.activeJobs == 0 and not shortcuts()
+
+
 # --- own images -------------------------------------------------------------------------------------------------------
 
 

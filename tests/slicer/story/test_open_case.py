@@ -244,6 +244,26 @@ def test_what_is_kept_as_the_module_closes_is_not_sent_half_way(
     assert proxy.count("PUT /loop/cases") == 0
 
 
+@pytest.mark.parametrize("part", ["augmentation", "leases", "casework", "connection"])
+def test_work_is_kept_whatever_fails_as_the_module_closes(
+    clinic: Enter, site: Site, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anna = clinic().connect(site.url)
+    anna.open("phantom_002")
+    anna.draw_something()
+    downloads = list((anna.place.outbox.folder.parents[1] / "temporary").iterdir())
+
+    def fail() -> None:
+        raise RuntimeError("stuck")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(getattr(anna.place, part), "disconnect" if part == "connection" else "close", fail)
+        with pytest.raises(RuntimeError, match="stuck"):
+            anna.place.close()
+    assert anna.outbox() == ["phantom_002"] and anna.place.runner.activeJobs == 0
+    assert not any(folder.exists() for folder in downloads)
+
+
 def test_work_for_one_server_never_goes_to_another(clinic: Enter, site: Site, proxy: Proxy) -> None:
     """The proxy stands for a second server that has a case of the same name."""
     anna = clinic().connect(site.url)

@@ -9,6 +9,7 @@ import pytest
 import slicer
 from LabelLoopLib.scene.image_files import ImageData
 from LabelLoopLib.scene.volumes import gridOf
+from LabelLoopLib.workflow import connection
 from LabelLoopLib.workflow.leases import LeaseKeeper
 from LabelLoopLib.workflow.notices import Level
 
@@ -75,6 +76,20 @@ def test_a_case_fetched_ahead_is_kept_too_and_given_back_if_another_is_taken(cli
     until_leases(ward, {other.id: anna.name, prefetch.caseId: anna.name})
     anna.place.close()
     until_leases(ward, {})
+
+
+def test_a_case_is_free_again_as_soon_as_slicer_has_ended(
+    clinic: Enter, ward: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Proxy(ward.port) as proxy:
+        anna = clinic().connect(proxy.url)
+        case = anna.open("phantom_001")
+        until_leases(ward, {case.id: anna.name})
+        wait_for(lambda: anna.place.runner.activeJobs == 0, 20, "the end of all work")
+        monkeypatch.setattr(connection, "GOODBYE_SECONDS", 20.0)
+        proxy.delay = 0.3
+        anna.place.close()  # after this, Slicer's process is gone, and its threads with it
+        assert leases(ward) == {}
 
 
 def test_a_lease_is_renewed_while_the_case_is_open_and_not_after_the_submission(clinic: Enter, ward: Site) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any, Callable
 
 import ctk
@@ -164,17 +165,25 @@ class MainPanel:
         self.segmentation.editor.exit()
 
     def close(self) -> None:
-        self.exit()
-        self._app.disconnect("applicationStateChanged(Qt::ApplicationState)", self.onApplicationState)
-        self._app.disconnect("focusChanged(QWidget*,QWidget*)", self.onFocus)
-        self._listeners.close()
-        self.onClosed()
-        for panel in (
-            *(*self.reasons, self.uncertainty, self.rounds, self.newCase, self.augment, self.training),
-            *(self.classification, self.segmentation),
-            *(self.cases, self.connection, self.notices),
-        ):
-            panel.close()
+        """Leave the workplace, panel by panel.
+
+        Raises:
+            Exception: What a panel has raised; the others are closed nevertheless.
+        """
+        with ExitStack() as panels:  # closes them from the last one to the first
+            for panel in (
+                *(self.notices, self.connection, self.cases),
+                *(self.segmentation, self.classification),
+                *(self.training, self.augment, self.newCase, self.rounds, self.uncertainty, *reversed(self.reasons)),
+            ):
+                panels.callback(panel.close)
+            panels.callback(self.onClosed)
+            panels.callback(self._listeners.close)
+            panels.callback(self._app.disconnect, "focusChanged(QWidget*,QWidget*)", self.onFocus)
+            panels.callback(
+                self._app.disconnect, "applicationStateChanged(Qt::ApplicationState)", self.onApplicationState
+            )
+            panels.callback(self.exit)
 
     def onConnection(self, state: ConnectionState) -> None:
         """Make room for the cases once the server is there."""

@@ -371,11 +371,15 @@ class Casework(VTKObservationMixin):
             case.edited = case.hasWork = False
             self.changed.emit()
 
-    def close(self) -> None:
-        """Let go of everything, as Slicer ends or the module is reloaded; unsaved work goes to the disk."""
+    def keepWork(self) -> None:
+        """Put the open case's unsaved work on the disk."""
         case = self.current
         if case is not None and case.unsaved:
             self.keepUnasked(case)
+
+    def close(self) -> None:
+        """Let go of everything, as Slicer ends or the module is reloaded, after :meth:`keepWork`."""
+        case = self.current
         self.cancelOpening()
         self._prefetch.close()
         if case is not None:

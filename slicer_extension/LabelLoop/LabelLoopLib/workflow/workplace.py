@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Callable
 
@@ -86,14 +87,25 @@ class Workplace:
         self.runner.crashed.connect(lambda error: self.notices.error(error, "defect"))
 
     def close(self) -> None:
-        """Let go of everything; what is not saved goes to the outbox."""
-        self.augmentation.close()
-        self.leases.close()
+        """Let go of everything; what is not saved goes to the outbox first.
+
+        Raises:
+            Exception: What a step has raised; the others have been taken nevertheless.
+        """
+        with ExitStack() as steps:  # takes them from the last one to the first
+            steps.callback(shutil.rmtree, self._downloads, ignore_errors=True)
+            steps.callback(self.connection.waitForGoodbyes)
+            steps.callback(self.runner.close)
+            steps.callback(self.connection.disconnect)
+            steps.callback(self.casework.close)
+            steps.callback(self.leases.close)
+            steps.callback(self.augmentation.close)
+            steps.callback(self.keepWork)
+
+    def keepWork(self) -> None:
+        """Put what is not saved into the outbox, where it waits: Slicer ends, or the module is reloaded."""
         self.sender.close()
-        self.casework.close()
-        self.connection.disconnect()
-        self.runner.close()
-        shutil.rmtree(self._downloads, ignore_errors=True)
+        self.casework.keepWork()
 
     def _onOpened(self, case: OpenCase) -> None:
         """What was good news about the case before is none about this one."""
