@@ -177,7 +177,7 @@ class NextCase:
         begun: list[str],
         running: dict[str, Lease],
     ) -> Given | None:
-        """A case that the annotator has not; None if others have all of them."""
+        """The case that the strategy, or chance in its place, chooses now; None if others have all of them."""
         random = self._random(asked.annotator, strategy.name, task)
         control = strategy.name not in UNINFORMED and random.random() < self.control_share
         used = self._strategy(CONTROL) if control else strategy
