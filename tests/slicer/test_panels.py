@@ -425,6 +425,11 @@ def test_an_own_image_gets_a_name_and_reasons_until_it_can_be_sent(module: Opene
     assert ui.sendButton.toolTip == NOT_CONNECTED
     module.connect(site.url)
     assert (ui.sendButton.enabled, ui.sendButton.toolTip) == (False, "Choose a volume")
+    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "no image")
+    picture = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLVectorVolumeNode", "picture")
+    assert ui.volumeSelector.nodeCount() == 2, "label maps are none to send"
+    ui.volumeSelector.setCurrentNode(picture)
+    assert ui.volumeSelector.currentNode() is picture
     ui.volumeSelector.setCurrentNode(volume)
     assert ui.nameEdit.text == "CT_M_ller_2"
     assert (ui.sendButton.enabled, ui.sendButton.toolTip) == (True, "Asks before anything is sent")
