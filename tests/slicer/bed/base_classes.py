@@ -10,6 +10,7 @@ import importlib.util
 import logging
 import os
 import sys
+import threading
 import types
 import unittest
 from pathlib import Path
@@ -128,6 +129,13 @@ class ScriptedLoadableModuleTest(unittest.TestCase):
         logging.warning("No test is defined in %s", type(self).__name__)
 
 
+def _tr(text: str) -> str:
+    """Looks a text up as Slicer's own function does: by a call into Qt, which only the UI thread may make."""
+    if threading.current_thread() is not threading.main_thread():
+        raise RuntimeError(f"translated outside the UI thread: {text}")
+    return text
+
+
 def _stand_ins() -> None:
     base = types.ModuleType("slicer.ScriptedLoadableModule")
     classes = (
@@ -137,7 +145,7 @@ def _stand_ins() -> None:
         setattr(base, cls.__name__, cls)
     base.__all__ = [cls.__name__ for cls in classes]
     i18n = types.ModuleType("slicer.i18n")
-    i18n.tr = lambda text: text
+    i18n.tr = _tr
     i18n.translate = lambda context, text: slicer.app.translate(context, text)
     for name, module in (("ScriptedLoadableModule", base), ("i18n", i18n)):
         sys.modules[f"slicer.{name}"] = module

@@ -389,4 +389,5 @@ def test_a_name_that_is_taken_or_no_name_is_refused_before_anything_is_asked(
     anna.questions.answers = ["send"]
     anna.place.newCases.send(own, "phantom_001")
     wait_for(lambda: not anna.place.newCases.sending, what="the end of sending")
-    assert "already" in anna.notice("new case").text and proxy.count("PUT") == 0
+    assert anna.notice("new case").text == "There is a case phantom_001 already: choose another name."
+    assert proxy.count("PUT") == 0

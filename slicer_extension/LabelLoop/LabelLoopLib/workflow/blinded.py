@@ -41,6 +41,7 @@ class BlindedRound:
         self._settings = settings
         self._notices = notices
         self._job: "Optional[Job[Any]]" = None
+        self._hasEnded = _("The round has ended.")  # translated here, not in the worker that says it
         connection.changed.connect(self._onConnection)
 
     @property
@@ -110,7 +111,7 @@ class BlindedRound:
     def _fetch(self, client: LoopClient, item: str, folder: Path) -> Path:
         trial = self.trial
         if trial is None:
-            raise ServerUnreachable(_("The round has ended."))
+            raise ServerUnreachable(self._hasEnded)
         return client.blindedPicture(trial.trial, item, folder)
 
     def _ask(self, work: Any, onDone: Any) -> None:

@@ -44,7 +44,7 @@ class Material:
 
 
 class MaterialSource:
-    """Fetches cases; images that were fetched ahead are used.
+    """Fetches cases in a worker thread, but is made in the UI thread; images that were fetched ahead are used.
 
     Args:
         folder: Where downloads go; nothing of the server's decides on names in it.
@@ -55,6 +55,12 @@ class MaterialSource:
         self._outbox = outbox
         self._server = server
         self._annotator = annotator
+        # Texts are translated here, in the UI thread: looking one up in a worker would be a call into Qt.
+        self._isUnusable = _("Case {case} cannot be used: {why}")
+        self._isMisplaced = _(
+            "The image of case {case} does not lie where the server says it does ({difference}): it is not opened. "
+            "Tell the operator of the server."
+        )
 
     def fetchImage(self, client: LoopClient, caseId: str, watch: Watch) -> Path:
         """Download an image into a folder of its own; returns the file."""
@@ -78,14 +84,14 @@ class MaterialSource:
         try:
             detail = client.case(caseId)
             if detail.problem:
-                raise ClientError(_("Case {case} cannot be used: {why}").format(case=caseId, why=detail.problem))
+                raise ClientError(self._isUnusable.format(case=caseId, why=detail.problem))
             imageFile = imageFile or self.fetchImage(client, caseId, watch)
             image = readImage(imageFile)
         finally:
             if imageFile is not None:
                 shutil.rmtree(imageFile.parent, ignore_errors=True)
         watch.checkCancelled()
-        _checkGrid(detail, image.grid)
+        self._checkGrid(detail, image.grid)
         own = next((one for one in detail.annotations if one.author == self._annotator), None)
         unsent = next(iter(self._outbox.find(self._server, caseId, self._annotator)[-1:]), None)
         label, names = self._label(client, own, unsent, watch)
@@ -104,15 +110,9 @@ class MaterialSource:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-
-def _checkGrid(detail: CaseDetail, grid: Grid) -> None:
-    if detail.geometry is None:
-        return
-    difference = Grid.fromServer(detail.geometry).difference(grid)
-    if difference is not None:
-        raise ClientError(
-            _(
-                "The image of case {case} does not lie where the server says it does ({difference}): it is not opened. "
-                "Tell the operator of the server."
-            ).format(case=detail.id, difference=difference)
-        )
+    def _checkGrid(self, detail: CaseDetail, grid: Grid) -> None:
+        if detail.geometry is None:
+            return
+        difference = Grid.fromServer(detail.geometry).difference(grid)
+        if difference is not None:
+            raise ClientError(self._isMisplaced.format(case=detail.id, difference=difference))

@@ -62,11 +62,12 @@ class NewCases:
         """
         if self.sending:
             return
+        isTaken = _("There is a case {name} already: choose another name.").format(name=name)
         try:
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
                 raise SceneError(_("A case is named with letters, digits, '.', '_' and '-', at most 100."))
             if self._cases.find(name) is not None:
-                raise SceneError(_("There is a case {name} already: choose another name.").format(name=name))
+                raise SceneError(isTaken)
             if isSynthetic(volume):
                 raise SceneError(_("This image is synthetic: it can never be a case. Choose a patient's image."))
             image = imageOf(volume)
@@ -77,7 +78,7 @@ class NewCases:
             return
 
         def work(client: LoopClient, watch: Watch) -> str:
-            _checkFree(client, name)
+            _checkFree(client, name, isTaken)
             self._folder.mkdir(parents=True, exist_ok=True)
             folder = Path(tempfile.mkdtemp(dir=self._folder))
             try:
@@ -122,8 +123,11 @@ class NewCases:
         self._notices.post(Level.GOOD, text, "new case", Action(_("Open it"), lambda: self._casework.openCase(caseId)))
 
 
-def _checkFree(client: LoopClient, name: str) -> None:
+def _checkFree(client: LoopClient, name: str, isTaken: str) -> None:
     """An existing image is never replaced.
+
+    Args:
+        isTaken: What is said then; no text is translated in a worker thread, where this runs.
 
     Raises:
         SceneError: The server has a case of this name.
@@ -134,4 +138,4 @@ def _checkFree(client: LoopClient, name: str) -> None:
         if error.status == NOT_FOUND:
             return
         raise
-    raise SceneError(_("There is a case {name} already: choose another name.").format(name=name))
+    raise SceneError(isTaken)
