@@ -283,6 +283,11 @@ def test_the_rounds_in_a_sentence() -> None:
         "Chosen by strategies: 7 finished, median score 12, median 40 s a case. "
         "Drawn at random: 2 finished, median score 3."
     )
+    told = RoundsCurve("segmentation", points[:2], 0.25, Arm(7, 40.4, 12.0, 0.712), Arm(2, None, None, 0.8))
+    assert roundsText(told).endswith(
+        "Drawn at random: 2 finished. The version in use agreed with what was submitted by 0.71 on chosen and 0.80 on "
+        "random cases (medians): the lower, the more there was to learn."
+    )
     assert roundsText(RoundsCurve("x", (), 0.0, NOBODY, NOBODY)).startswith("No version has been measured yet.")
 
 

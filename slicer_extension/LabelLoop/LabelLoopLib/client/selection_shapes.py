@@ -54,11 +54,19 @@ class Given(Shape):
 
 @dataclass(frozen=True)
 class Arm(Shape):
-    """The finished cases of one way of choosing; the working time of a case in s."""
+    """The finished cases of one way of choosing.
+
+    Attributes:
+        median_seconds: Working time of a case, s.
+        median_score: What the strategy thought of a case.
+        median_agreement: Of the version in use when a case was given with what was submitted: Dice, or share of the
+            answers, 0 to 1.
+    """
 
     cases: int
     median_seconds: Optional[float]
     median_score: Optional[float]
+    median_agreement: Optional[float] = None
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,20 @@ def _controlText(curve: RoundsCurve) -> "list[str]":
     arms = _("Chosen by strategies: {chosen}. Drawn at random: {control}.").format(
         chosen=_armText(curve.chosen), control=_armText(curve.control)
     )
-    return [share, arms]
+    return [share, arms, *_gainText(curve)]
+
+
+def _gainText(curve: RoundsCurve) -> "list[str]":
+    """What the strategies gained over chance: cases on which the version still had more to learn."""
+    chosen, control = curve.chosen.median_agreement, curve.control.median_agreement
+    if chosen is None or control is None:
+        return []
+    return [
+        _(
+            "The version in use agreed with what was submitted by {chosen:.2f} on chosen and {control:.2f} on random "
+            "cases (medians): the lower, the more there was to learn."
+        ).format(chosen=chosen, control=control)
+    ]
 
 
 def _armText(arm: Arm) -> str:
