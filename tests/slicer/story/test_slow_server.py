@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from LabelLoopLib.workflow import connection
 
 from tests.slicer.bed.waiting import run_events, wait_for
 
@@ -85,7 +86,12 @@ def play(anna: Clinician, url: str, pauses: Pauses) -> None:
 
 
 @pytest.mark.parametrize("delay", [1.0, 0.0], ids=["slow", "fast"])
-def test_slicer_answers_while_the_story_goes_on(clinic: Enter, site: Site, delay: float) -> None:
+def test_slicer_answers_while_the_story_goes_on(
+    clinic: Enter, site: Site, delay: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for the wait for goodbyes: nobody works with the module any more, and Slicer's process is about to end."""
+    assert connection.GOODBYE_SECONDS <= 1.5
+    monkeypatch.setattr(connection, "GOODBYE_SECONDS", 0.0)
     pauses = Pauses()
     with Proxy(site.port) as proxy:
         proxy.delay = delay
