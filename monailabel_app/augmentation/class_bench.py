@@ -95,7 +95,7 @@ class ClassBench:
         return Measured(
             checks=found,
             distance=value_of(found, KID),
-            refused=refusal_in(found),
+            refused=refusal_in(found, len(made)),
             samples=list(zip(made, verdicts, strict=True)),
             passed=sum(verdict.passed for verdict in verdicts),
         )

@@ -33,8 +33,9 @@ PROBES = 8
 """Images made as a whole, for bent masks of training cases, that a version is compared by: most samples are edits, and
 of these the greater part is real."""
 
-MOSTLY_COPIES = 0.5
-"""A generator that gives back training images this often has learned nothing else."""
+MOSTLY_COPIES, FEWEST_SAMPLES = 0.5, 8
+"""A generator that gives back training images more often than this has learned nothing else; of fewer samples, some may
+be so alike by chance."""
 
 SHOWN_CASES = 4
 """Masks of training cases that a preview is made for."""
@@ -119,7 +120,7 @@ class PairBench:
         return Measured(
             checks=found,
             distance=value_of(found, KID),
-            refused=refusal_in(found),
+            refused=refusal_in(found, len(pairs)),
             samples=list(zip(pairs, verdicts, strict=True)),
             passed=sum(verdict.passed for verdict in verdicts),
         )
@@ -140,14 +141,16 @@ def value_of(checks: Sequence[Check], name: str) -> float | None:
     return next((check.value for check in checks if check.name == name), None)
 
 
-def refusal_in(checks: Sequence[Check]) -> str:
-    """In words, which check forbids to use a generator; empty where none does.
+def refusal_in(checks: Sequence[Check], samples: int) -> str:
+    """In words, which check of so many samples forbids to use a generator; empty where none does.
 
     One that makes the same image again and again, or mostly gives back training images, is of no use however near its
     images are to real ones. Fewer copies are refused one by one.
     """
-    return next((not_passed(one) for one in checks if not one.passed and _forbids(one)), "")
+    return next((not_passed(one) for one in checks if not one.passed and _forbids(one, samples)), "")
 
 
-def _forbids(check: Check) -> bool:
-    return check.name == DIVERSITY or (check.name == MEMORISATION and (check.value or 0.0) >= MOSTLY_COPIES)
+def _forbids(check: Check, samples: int) -> bool:
+    if check.name == MEMORISATION:
+        return samples >= FEWEST_SAMPLES and (check.value or 0.0) > MOSTLY_COPIES
+    return check.name == DIVERSITY

@@ -91,7 +91,7 @@ class PairsRecord(_Record):
     @property
     def refusal(self) -> str:
         """In words, why the server would not use the generator; empty if it would."""
-        return refusal_in(self.checks)
+        return refusal_in(self.checks, len(self.pairs))
 
     @property
     def approved(self) -> list[PairRecord]:

@@ -185,7 +185,7 @@ def test_a_server_that_ends_while_the_published_version_is_measured_publishes_an
     assert registry.published_number(PAIRS) == first.version and store.bank.count() == entered
 
 
-def failing(name: str, value: float = 0.5) -> Check:
+def failing(name: str, value: float = 0.9) -> Check:
     return Check(name=name, value=value, limit=0.1, passed=False, reason=f"The figure of {name} is too high.")
 
 
@@ -197,7 +197,7 @@ def test_a_generator_that_gives_back_training_images_or_one_image_is_kept_and_sa
     store: Store, monkeypatch: pytest.MonkeyPatch, module: Any, function: str, name: str
 ) -> None:
     monkeypatch.setattr(module, function, lambda *given: failing(name))
-    job = carry_out(store)
+    job = carry_out(store, candidates=8)
     registry = registry_of(store)
     assert registry.published_number(PAIRS) is None and store.bank.count() == 0
     expected = f"kept, not published: the check '{name}' was not passed. The figure of {name} is too high."
@@ -215,11 +215,12 @@ def test_a_first_version_that_is_farther_off_than_it_may_be_says_so(
     assert reason == "published as the first version; the check 'kid' was not passed. The figure of kid is too high."
 
 
+@pytest.mark.parametrize(("share", "samples"), [(0.5, 8), (0.9, 7)])
 def test_a_few_copies_are_refused_one_by_one_and_the_version_says_so(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: Store, monkeypatch: pytest.MonkeyPatch, share: float, samples: int
 ) -> None:
-    monkeypatch.setattr(verdict_module, "copies_check", lambda *given: failing("memorisation", value=0.2))
-    job = carry_out(store)
+    monkeypatch.setattr(verdict_module, "copies_check", lambda *given: failing("memorisation", value=share))
+    job = carry_out(store, candidates=samples)
     registry = registry_of(store)
     assert registry.published_number(PAIRS) == job.version
     assert "; the check 'memorisation' was not passed." in registry.get(PAIRS, job.version).decision.reason
