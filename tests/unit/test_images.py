@@ -375,7 +375,9 @@ def test_voxels_in_another_folder_are_refused(tmp_path: Path, suffix: str, field
             read(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"hello", gzip.compress(b"hello"), bytes(400)])
+@pytest.mark.parametrize(
+    "content", [b"", b"hello", gzip.compress(b"hello"), bytes(400)], ids=["empty", "text", "packed text", "zeros"]
+)
 @pytest.mark.parametrize("suffix", images.IMAGE_SUFFIXES)
 def test_what_is_no_image_is_refused(tmp_path: Path, suffix: str, content: bytes) -> None:
     path = tmp_path / f"wrong{suffix}"
