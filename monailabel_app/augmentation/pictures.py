@@ -38,7 +38,7 @@ _BACKGROUND, _TEXT, _MARK = "black", "0.85", "#ff5a36"
 def pair_picture(sample: Shown, nearest: Shown | None = None) -> bytes:
     """PNG for the gallery: a row for each plane; the synthetic image, the same with its outlines, the nearest real one.
 
-    Planes (axial, coronal, sagittal) go through where the mask of each image is largest.
+    Planes (axial, coronal, sagittal) go through where the focus of each image is largest, or else its mask.
     """
     columns = [(sample, False)]
     if sample.mask is not None:

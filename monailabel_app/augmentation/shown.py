@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import SimpleITK as sitk
@@ -28,6 +28,7 @@ class Shown:
         title: A line above it.
         modality: DICOM modality; CT is shown in the window that suits what is outlined.
         synthetic: Whether the word is burned in.
+        focus: Of the shape of `image`, bool: what the planes go through; none for all that is outlined.
     """
 
     image: np.ndarray
@@ -37,6 +38,7 @@ class Shown:
     title: str = ""
     modality: str | None = None
     synthetic: bool = False
+    focus: np.ndarray | None = None
 
     @classmethod
     def of_files(
@@ -66,12 +68,14 @@ class Shown:
         title: str = "",
         *,
         synthetic: bool = False,
+        focus: np.ndarray | None = None,
     ) -> Shown:
         """An image in the space of a plan.
 
         Args:
             image: ``1 x D x H x W`` (2D: ``1 x H x W``), canonical axes L, P, S, normalised.
             target: ``D x H x W``, channel numbers of the plan.
+            focus: ``D x H x W`` bool.
         """
         voxels = image.detach().float().cpu().numpy()[0].transpose()
         how, modality = plan.normalisation, None
@@ -79,15 +83,23 @@ class Shown:
             voxels, modality = voxels * how.std + how.mean, "CT"
         mask = None if target is None else target.detach().cpu().numpy().transpose()
         names = {name: channel for channel, name in enumerate(plan.labels, start=1)}
-        return cls(voxels, mask, tuple(reversed(plan.spacing)), names, title, modality, synthetic)
+        spacing = tuple(reversed(plan.spacing))
+        seen = None if focus is None else focus.transpose()
+        return cls(voxels, mask, spacing, names, title, modality, synthetic, seen)
+
+    def focused(self, focus: np.ndarray) -> Shown:
+        """The same, its planes through another part; as it is where that is empty or of another shape."""
+        return replace(self, focus=focus) if focus.shape == self.image.shape and focus.any() else self
 
 
 def middle_slice(shown: Shown, plane: int) -> int:
-    """Where the mask is largest along an axis of the image (the middle one of several), else the middle."""
-    if shown.mask is None or not shown.mask.any():
+    """Where the focus, or else the mask, is largest along an axis of the image (the middle one of several); without
+    either, the middle."""
+    seen = shown.focus if shown.focus is not None else shown.mask
+    if seen is None or not seen.any():
         return shown.image.shape[plane] // 2
     others = tuple(axis for axis in range(shown.image.ndim) if axis != plane)
-    areas = (shown.mask > 0).sum(axis=others)
+    areas = (seen > 0).sum(axis=others)
     largest = np.flatnonzero(areas == areas.max())
     return int(largest[len(largest) // 2])
 

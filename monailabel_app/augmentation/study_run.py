@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import SimpleITK as sitk
 
 from monailabel_app.augmentation.pictures import Shown, contact_sheet
@@ -56,6 +57,17 @@ def draw_samples(study: Study) -> Path | None:
     return path
 
 
+def _at_the_change(made: Shown, real: Shown) -> tuple[Shown, Shown]:
+    """Both with their planes through where their masks differ, if the made one is an edit of the real one."""
+    if made.mask is None or real.mask is None or made.mask.shape != real.mask.shape:
+        return made, real
+    before = np.zeros(real.mask.shape, np.int64)
+    for name, value in real.labels.items():
+        before[real.mask == value] = made.labels.get(name, 0)
+    changed = made.mask != before
+    return made.focused(changed), real.focused(changed)
+
+
 def _shown(study: Study, seed: int) -> list[tuple[Shown, Shown | None]]:
     pairs = study.pairs(seed)
     record = pairs.record
@@ -73,5 +85,6 @@ def _shown(study: Study, seed: int) -> list[tuple[Shown, Shown | None]]:
         image, mask = read_case(source)
         if plan.normalisation.clip is not None:  # as the synthetic one is, so that both are seen in the same window
             image = sitk.Clamp(image, lowerBound=plan.normalisation.clip[0], upperBound=plan.normalisation.clip[1])
-        shown.append((made, Shown.of_files(image, mask, source.label_names, source.id, modality=modality)))
+        real_one = Shown.of_files(image, mask, source.label_names, source.id, modality=modality)
+        shown.append(_at_the_change(made, real_one))
     return shown

@@ -155,7 +155,7 @@ def enter_pair(
         nearest=verdict.nearest,
     )
     values, target = torch.from_numpy(pair.values)[None], torch.from_numpy(pair.target)
-    shown = Shown.of_prepared(values, target, plan, f"seed {pair.seed}", synthetic=True)
+    shown = Shown.of_prepared(values, target, plan, f"seed {pair.seed}", synthetic=True, focus=pair.changed)
     beside = cases.get(verdict.nearest.case) if verdict.nearest is not None else None
     real = None if beside is None else Shown.of_prepared(beside.image, beside.target, plan, f"nearest: {beside.id}")
     return bank.add(new, image, label, pair_picture(shown, real))

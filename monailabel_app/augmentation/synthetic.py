@@ -58,6 +58,13 @@ class SyntheticPair:
         return self.target if self.draw.place is None else self.draw.place.target.numpy()
 
     @property
+    def changed(self) -> np.ndarray | None:
+        """Of an edit, where its mask differs from that of the real image, ``D x H x W`` bool; else none."""
+        if self.draw.background is None:
+            return None
+        return (self.draw.target != self.draw.background.target)[self.draw.inside].numpy()
+
+    @property
     def is_edit(self) -> bool:
         """Whether the image is a real one of which only a part was made."""
         return self.draw.background is not None

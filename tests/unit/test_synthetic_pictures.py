@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,11 @@ from matplotlib.image import imread
 from monailabel_app.augmentation.pictures import Shown, blinded_picture, colour_of, contact_sheet, pair_picture
 from monailabel_app.augmentation.real_images import cut, shown_case, shown_like, shown_sample
 from monailabel_app.augmentation.shown import LUNG, SOFT_TISSUE, middle_slice, window
+from monailabel_app.augmentation.synthetic import SyntheticPair
 from monailabel_app.models.plan import IntensityKind, Normalisation
 from tests.builders import annotate, small_plan, store_with_volumes, write_picture
 from tests.synthetic_samples import SIZE, add_class_image, add_pair, pair
+from tests.unit.generators import prepared_case, segmentation_plan, whole_draw
 
 
 def pixels(png: bytes) -> np.ndarray:
@@ -68,6 +71,27 @@ def test_the_slice_is_where_the_mask_is_largest() -> None:
     one = Shown(np.zeros(mask.shape), mask, (1.0, 1.0, 1.0))
     assert middle_slice(one, 0) == 7 and middle_slice(one, 1) in (1, 2) and middle_slice(one, 2) in (1, 2)
     assert middle_slice(Shown(np.zeros((10, 8, 6)), mask * 0, (1.0,) * 3), 0) == 5
+
+
+def test_the_slice_is_where_the_focus_is_if_there_is_one() -> None:
+    mask = np.zeros((10, 8, 6), np.uint8)
+    mask[6:9, 1:7, 1:5] = 1
+    one = Shown(np.zeros(mask.shape), mask, (1.0,) * 3)
+    put_in = np.zeros(mask.shape, bool)
+    put_in[2, 4, 3] = True
+    assert [middle_slice(one.focused(put_in), plane) for plane in range(3)] == [2, 4, 3]
+    assert one.focused(put_in & False) is one and one.focused(put_in[1:]) is one
+
+
+def test_the_planes_of_an_edit_go_through_what_was_changed() -> None:
+    case = prepared_case(3, 0)
+    draw = replace(whole_draw(case), background=case, target=case.target.clone())
+    draw.target[13, 6, 2] = (int(case.target[13, 6, 2]) + 1) % 3
+    made = SyntheticPair(case.image.float(), draw, seed=0)
+    assert np.argwhere(made.changed).tolist() == [[13, 6, 2]]
+    one = Shown.of_prepared(made.image, draw.target, segmentation_plan(3), focus=made.changed)
+    assert [middle_slice(one, plane) for plane in range(3)] == [2, 6, 13], "axes of pictures are S, P, L"
+    assert SyntheticPair(case.image.float(), whole_draw(case), seed=0).changed is None
 
 
 def test_all_are_seen_from_the_same_side_however_they_are_stored(tmp_path: Path) -> None:

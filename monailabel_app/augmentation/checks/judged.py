@@ -46,8 +46,7 @@ class Judged:
         hole = draw.hole[draw.inside].numpy()
         if draw.way is Way.RESHAPE:
             return cls(pair.values, pair.target, hole, hole & (pair.target > 0))
-        before = draw.background.target[draw.inside].numpy()
-        return cls(pair.values, pair.target, hole, pair.target != before)
+        return cls(pair.values, pair.target, hole, pair.changed)
 
     @property
     def labels(self) -> list[int]:
