@@ -15,11 +15,6 @@ from hypothesis import settings
 settings.register_profile("untimed", deadline=None)  # how long an example takes says more of the machine than of us
 settings.load_profile("untimed")
 
-if "PYTEST_XDIST_WORKER" in os.environ:
-    # Several processes test at once. By default each would take all cores, and its threads would spin while they wait:
-    # two on two cores then starve each other. Read when torch is loaded, here and in the servers that tests start.
-    os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE")
-
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:

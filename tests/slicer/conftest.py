@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import traceback
 from collections.abc import Iterator
@@ -30,6 +31,26 @@ def no_silent_errors() -> Iterator[list[str]]:
     yield errors
     sys.excepthook = before
     assert not errors, "raised in a slot or an observer:\n" + "\n".join(errors)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _only_garbage_of_this_module() -> None:
+    """Leave all that is there already, such as torch, out of what `garbage_is_collected_here` looks through."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def garbage_is_collected_here() -> Iterator[None]:
+    """Let go of rings of widgets and nodes between tests, in this thread.
+
+    Python's collector runs in whatever thread happens to allocate, and Qt's widgets do not survive their end in a
+    worker thread: the process crashed some tests later.
+    """
+    gc.disable()
+    yield
+    gc.enable()
+    gc.collect()
 
 
 @pytest.fixture
