@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from monailabel_app.augmentation.mask_regions import parts_of
 
@@ -24,6 +26,12 @@ def levels_of(image: np.ndarray, target: np.ndarray) -> np.ndarray:
         ``D x H x W`` float32; 0 in the background.
     """
     return levels_after(target, image, target, {})
+
+
+def patch_levels(image: Tensor, target: Tensor) -> Tensor:
+    """As `levels_of`, of a patch ``1 x D x H x W`` and its target ``D x H x W``, on the device of the image."""
+    levels = levels_of(image[0].cpu().numpy(), target.cpu().numpy())
+    return torch.from_numpy(levels).to(image.device)
 
 
 def levels_after(new: np.ndarray, image: np.ndarray, old: np.ndarray, usual: Mapping[int, float]) -> np.ndarray:

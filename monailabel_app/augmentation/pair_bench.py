@@ -15,7 +15,7 @@ from monailabel_app.augmentation.checks.kid import NAME as KID
 from monailabel_app.augmentation.checks.memorisation import NAME as MEMORISATION
 from monailabel_app.augmentation.checks.verdict import PairChecks
 from monailabel_app.augmentation.conditions import Condition
-from monailabel_app.augmentation.levels import levels_of
+from monailabel_app.augmentation.levels import patch_levels
 from monailabel_app.augmentation.masks import MaskMaker, Way
 from monailabel_app.augmentation.material import PairMaterial
 from monailabel_app.augmentation.networks import States
@@ -87,7 +87,7 @@ class PairBench:
             noise = torch.randn(1, 1, *self.plan.size, generator=torch.Generator().manual_seed(number))
             condition = Condition(
                 target=target.long()[None],
-                levels=torch.from_numpy(levels_of(image[0].cpu().numpy(), target.cpu().numpy()))[None, None].to(image),
+                levels=patch_levels(image, target)[None, None],
                 image=image[None] * 0,
                 hole=inside[None, None].float(),
                 padding=(~inside)[None, None].float(),

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from monailabel_app.augmentation.conditions import Condition
-from monailabel_app.augmentation.levels import levels_of
+from monailabel_app.augmentation.levels import patch_levels
 from monailabel_app.augmentation.losses import divergence, reconstruction
 from monailabel_app.augmentation.masks import MaskDraw
 from monailabel_app.augmentation.networks import (
@@ -57,12 +57,12 @@ class PairRecipe(PatchRecipe):
             image, target, inside = self._patches.draw()
             images.append(image)
             targets.append(target.long())
-            levels.append(torch.from_numpy(levels_of(image[0].cpu().numpy(), target.cpu().numpy())))
+            levels.append(patch_levels(image, target))
             holes.append(inside & self._hole(target))
             paddings.append(~inside)
         condition = Condition(
             target=torch.stack(targets),
-            levels=torch.stack(levels)[:, None].to(self.device),
+            levels=torch.stack(levels)[:, None],
             image=torch.stack(images),
             hole=torch.stack(holes)[:, None].float(),
             padding=torch.stack(paddings)[:, None].float(),
