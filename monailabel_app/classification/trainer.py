@@ -200,7 +200,7 @@ class _Run:
         course.clock.begin_training()
         batches = ExampleBatches(self.plan, train, self.random, self.device)
         self.network.train()
-        while not course.step or not course.is_over:  # reading may have taken all of the time
+        while not course.is_over:
             course.epoch += 1
             losses = []
             for _ in range(self.schedule.steps_per_epoch):

@@ -101,7 +101,12 @@ class Clock:
         self._training_began = time.perf_counter()
 
     def fraction(self, step: int) -> float:
-        """How much of the training is over after this many steps, from 0 to 1."""
+        """How much of the training is over after this many steps, from 0 to 1; 0 before the first, however late it is.
+
+        So each run takes a step that learns: a version that learned nothing is none.
+        """
+        if step == 0:
+            return 0.0
         done = step / self._steps
         if self._schedule.max_seconds is not None:
             # Reading the cases is over: only what is left of the time is for learning.

@@ -225,7 +225,7 @@ def test_when_reading_took_all_the_time_there_is_one_measured_step(tmp_path: Pat
     schedule = Schedule(epochs=10, steps_per_epoch=10, max_seconds=1e-3)
     result = fit_classifier(plan=make_plan(), train=cases, validation=cases, schedule=schedule)
     assert [record.epoch for record in result.curve] == [1]
-    assert result.best_score is not None
+    assert result.best_score is not None and result.curve[0].learning_rate > 0
 
 
 def test_a_segment_of_a_volume_is_learnt(tmp_path: Path) -> None:
