@@ -51,6 +51,7 @@ class CasePool:
         self.registry = registry
         self._held: dict[tuple[str, int], _Held] = {}
         self._classes: dict[tuple[str, int], tuple[str, ...]] = {}
+        self._trained_on: dict[tuple[str, int], frozenset[str]] = {}
         self._reading = threading.Lock()
         self._unfrozen = 0
 
@@ -99,10 +100,12 @@ class CasePool:
         """
         version = self.version_for(task, candidates)
         finished = self.store.annotations.submitted_case_ids(required_by(task, self.store.schemes.scheme))
+        labelled = finished.union(busy) - self.store.split.validation_case_ids() - set(candidates)
         pool = Pool(
             candidates=tuple(candidates),
             evidence=self._evidence(task, version) if version is not None else {},
-            labelled=tuple(finished.union(busy) - self.store.split.validation_case_ids() - set(candidates)),
+            labelled=tuple(labelled),
+            batch=tuple(labelled - self._cases_of(task, version)),
             classes=self._class_names(task),
             round=self._rounds(task),
         )
@@ -148,6 +151,15 @@ class CasePool:
     def _rounds(self, task: str) -> int:
         number = self.store.database.value("SELECT COUNT(*) FROM versions WHERE task = ?", task)
         return int(str(number))
+
+    def _cases_of(self, task: str, version: int | None) -> frozenset[str]:
+        """The cases that a version was trained on."""
+        if not version:  # an autoencoder has learned from no label
+            return frozenset()
+        if (task, version) not in self._trained_on:
+            uses = self.registry.get(task, version).annotations
+            self._trained_on[task, version] = frozenset(use.case_id for use in uses)
+        return self._trained_on[task, version]
 
     def _class_names(self, task: str) -> tuple[str, ...]:
         number = self.registry.published_number(task)

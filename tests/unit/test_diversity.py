@@ -71,15 +71,23 @@ def test_scattered_starts_with_the_longest_and_draws_by_squared_distance() -> No
     line = np.array([[10.0], [9.0], [7.0], [10.0]])
     second = Counter()
     for seed in range(1500):
-        first, then = list(scattered(line, 2, random(seed)))
+        first, then = list(scattered(line, line[:0], 2, random(seed)))
         assert first in (0, 3)
         second[then] += 1
     assert set(second) == {1, 2}
     assert second[2] / 1500 == pytest.approx(0.9, abs=0.03)  # 3 * 3 against 1 * 1
 
 
+def test_scattered_goes_on_from_what_is_taken_as_if_it_had_drawn_it() -> None:
+    line = np.array([[9.0], [7.0], [10.0]])
+    next_one = Counter(next(scattered(line, np.array([[10.0]]), 1, random(seed))) for seed in range(1500))
+    assert set(next_one) == {0, 1}
+    assert next_one[1] / 1500 == pytest.approx(0.9, abs=0.03)
+
+
 @pytest.mark.parametrize(
-    "chosen", [lambda p: scattered(p, 6, random()), lambda p: (r for r, _ in farthest_first(p, p[:0], 6, random()))]
+    "chosen",
+    [lambda p: scattered(p, p[:0], 6, random()), lambda p: (r for r, _ in farthest_first(p, p[:0], 6, random()))],
 )
 def test_copies_of_one_point_are_each_taken_once(chosen) -> None:
     assert sorted(chosen(np.full((6, 3), 0.1))) == list(range(6))

@@ -23,9 +23,11 @@ from monailabel_app.active_learning.strategy import AcquisitionStrategy, Choice
 from monailabel_app.errors import BadInput, LabelLoopError
 from monailabel_app.models.networks import build_network, weights_of
 from monailabel_app.models.registry import Registry
+from monailabel_app.models.version import AnnotationUse
 from monailabel_app.store.annotations import Revision, Status
 from monailabel_app.store.scheme import Scheme
 from monailabel_app.store.score_table import ScoreRow
+from monailabel_app.store.split import Role
 from monailabel_app.store.store import Store
 from tests.builders import annotate, small_plan, store_with_volumes, version_record, write_volume
 
@@ -429,6 +431,65 @@ def test_a_case_that_was_submitted_without_what_it_was_offered_for_does_not_come
         answer(store, order[-1], diagnosis="benign", grade="1")
     assert order == list(NAMES)
     assert chooser.choose(Asked("anna", "in-order", task="segmentation")).id == "a", "at the end it does"
+
+
+# --- a batch, one case at a time -------------------------------------------------------------------------------------
+
+KINDS = {f"{kind}{copy}": kind for kind in "wxyz" for copy in "123"}
+
+
+def kinds_seen(store: Store, registry: Registry, trained_on: Sequence[str] = ()) -> None:
+    """Have a new version of the classification look at four kinds of cases, of three near-copies each."""
+    store.split.name_validation_patients(["somebody else"])
+    uses = [
+        AnnotationUse(case_id=one, patient=one, annotation=0, author="anna", sha256="", role=Role.TRAINING)
+        for one in trained_on
+    ]
+    record = version_record("classification").model_copy(update={"annotations": uses})
+    number = registry.register(record, weights_of(build_network(small_plan("liver")))).number
+    registry.publish("classification", number, "test", "for the test")
+    for place, case_id in enumerate(KINDS):
+        gradient = np.full(4, 0.01 * place, dtype=np.float32)
+        gradient["wxyz".index(KINDS[case_id])] = 10.0 if KINDS[case_id] == "w" else 9.0
+        evidence = Evidence(case_id=case_id, task="classification", version=number).model_dump(mode="json")
+        fingerprint = store.catalogue.get(case_id).fingerprint
+        store.scores.put(ScoreRow("classification", number, case_id, fingerprint, evidence, {"gradient": gradient}))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_badges_picks_one_after_the_other_are_spread_as_those_of_a_batch(tmp_path: Path, seed: int) -> None:
+    store = store_with_volumes(tmp_path, *KINDS)
+    registry = Registry(store.database, store.workspace.versions)
+    pools = CasePool(store, registry)
+    store.schemes.set(SCHEME)
+    kinds_seen(store, registry)
+    whole, _ = pools.pool("classification", tuple(KINDS))
+    batch = find_strategy("badge").rank(whole, 4, np.random.default_rng(seed))
+    assert Counter(KINDS[choice.case_id] for choice in batch) == Counter("wxyz")
+    chooser = NextCase(store, pools, seed=seed)
+    given = [chooser.choose(Asked("anna", "badge", "classification")).id]
+    answer(store, given[0], diagnosis="benign", grade="1")
+    store.leases.end(given[0])
+    for annotator in ("bert", "carl", "dora"):  # who work at the same time
+        given.append(chooser.choose(Asked(annotator, "badge", "classification")).id)
+    assert KINDS[given[0]] == "w", "the longest gradient first"
+    assert Counter(KINDS[case_id] for case_id in given) == Counter("wxyz")
+
+
+def test_what_a_version_was_trained_on_is_no_part_of_the_next_batch(tmp_path: Path) -> None:
+    store = store_with_volumes(tmp_path, *KINDS)
+    registry = Registry(store.database, store.workspace.versions)
+    pools = CasePool(store, registry)
+    store.schemes.set(SCHEME)
+    kinds_seen(store, registry)
+    answer(store, "w1", diagnosis="benign", grade="1")
+    store.leases.hold("x1", "bert")
+    free = [case_id for case_id in KINDS if case_id not in ("w1", "x1")]
+    assert pools.pool("classification", free, busy=["x1"])[0].batch == ("w1", "x1")
+    kinds_seen(store, registry, trained_on=["w1"])
+    pool, _ = pools.pool("classification", free, busy=["x1"])
+    assert pool.labelled == ("w1", "x1") and pool.batch == ("x1",)
+    assert KINDS[NextCase(store, pools).choose(Asked("anna", "badge", "classification")).id] != "x"
 
 
 # --- the pool that a strategy sees -----------------------------------------------------------------------------------

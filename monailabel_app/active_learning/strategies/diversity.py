@@ -81,7 +81,10 @@ class TypiClustStrategy(EmbeddingStrategy):
 
 
 class BadgeStrategy(InformedStrategy):
-    """k-means++ on gradient embeddings: long (uncertain) and in different directions (diverse)."""
+    """k-means++ on gradient embeddings: long (uncertain) and in different directions (diverse).
+
+    Cases that are asked for one after the other are drawn as those of one batch are: each far from those before it.
+    """
 
     name = "badge"
     title = "Uncertain and different (BADGE)"
@@ -97,9 +100,11 @@ class BadgeStrategy(InformedStrategy):
     def pick(self, pool: Pool, known: Sequence[str], count: int, random: np.random.Generator) -> Sequence[Pick]:
         gradients = embedded(pool, "gradient")
         points = np.stack([gradients[case_id] for case_id in known])
+        chosen = [gradients[case_id] for case_id in pool.batch if case_id in gradients]
+        taken = np.stack(chosen) if chosen else points[:0]
         lengths = np.linalg.norm(points, axis=1)
         why = "Its answer would change the model much, and in another way than the cases before it."
-        return [Pick(known[row], why, float(lengths[row])) for row in scattered(points, count, random)]
+        return [Pick(known[row], why, float(lengths[row])) for row in scattered(points, taken, count, random)]
 
 
 def _typical_of(cluster: Cluster) -> str:

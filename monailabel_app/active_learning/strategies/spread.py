@@ -77,13 +77,19 @@ def farthest_first(
         yield int(order[row]), distance
 
 
-def scattered(points: np.ndarray, count: int, random: np.random.Generator) -> Iterator[int]:
-    """Rows drawn in proportion to the squared distance to those drawn before (k-means++); the longest point first."""
+def scattered(points: np.ndarray, taken: np.ndarray, count: int, random: np.random.Generator) -> Iterator[int]:
+    """Rows drawn in proportion to the squared distance to those that are taken (k-means++).
+
+    Args:
+        points: ``N x F``.
+        taken: ``M x F``; where there are none, the longest point is first.
+        count: How many, at most ``N``.
+    """
     order = random.permutation(len(points))
-    distances = Distances(points[order], points[:0])
+    distances = Distances(points[order], taken)
     free = np.ones(len(points), dtype=bool)
     for step in range(count):
-        if step == 0:
+        if step == 0 and not len(taken):
             row = int(np.argmax(np.einsum("nf,nf->n", points, points)[order]))
         else:
             weights = np.where(free, distances.nearest, 0).astype(np.float64).cumsum()
