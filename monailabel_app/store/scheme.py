@@ -266,6 +266,14 @@ class Scheme(_Part):
             checked[attribute.name] = attribute.check(answer)
         return {one.name: checked[one.name] for one in self.attributes if one.name in checked}
 
+    def fits(self, name: str, answer: Any) -> bool:
+        """Whether there is such an attribute, and it can be answered so."""
+        try:
+            self.check({name: answer})
+        except BadInput:
+            return False
+        return True
+
 
 def _check_unique(names: Iterable[str], what: str) -> None:
     seen: set[str] = set()

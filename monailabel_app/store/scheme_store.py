@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from monailabel_app.store.database import Database
 from monailabel_app.store.scheme import AttributeKind, Scheme, Scope
 
-_KEY = "scheme"
+logger = logging.getLogger(__name__)
+
+_IN_USE = "scheme"
+_OF_THE_FILE = "scheme of the file"
 
 
 class SchemeStore:
@@ -20,18 +25,41 @@ class SchemeStore:
     @property
     def scheme(self) -> Scheme | None:
         """The scheme in use; None if nothing is to be classified."""
-        text = self.database.value("SELECT value FROM properties WHERE name = ?", _KEY)
-        return None if text is None else Scheme.model_validate_json(str(text))
+        return self._kept(_IN_USE)
 
     def set(self, scheme: Scheme) -> None:
         """Put a scheme into use."""
+        self._keep(_IN_USE, scheme)
+
+    def set_from_file(self, scheme: Scheme, file: Path) -> None:
+        """Put the scheme of a file into use, unless the file says what it said when it was last read: then whatever a
+        client has put since is newer, and stays."""
+        with self.database.write():
+            in_use, last_read = self.scheme, self._kept(_OF_THE_FILE)
+            self._keep(_OF_THE_FILE, scheme)
+            if last_read != scheme:
+                self.set(scheme)
+        if in_use is None or in_use == scheme:
+            return
+        asked = ", ".join(one.name for one in in_use.attributes)
+        if last_read == scheme:
+            logger.warning("%s has not changed since it was read: the newer scheme stays, asking for %s", file, asked)
+        else:
+            logger.warning("the scheme of %s replaces another one, asking for %s; all answers stay", file, asked)
+
+    def _kept(self, key: str) -> Scheme | None:
+        text = self.database.value("SELECT value FROM properties WHERE name = ?", key)
+        return None if text is None else Scheme.model_validate_json(str(text))
+
+    def _keep(self, key: str, scheme: Scheme) -> None:
         with self.database.write() as connection:
-            connection.execute("INSERT OR REPLACE INTO properties VALUES (?, ?)", (_KEY, scheme.model_dump_json()))
+            connection.execute("INSERT OR REPLACE INTO properties VALUES (?, ?)", (key, scheme.model_dump_json()))
 
     def checked(self, answers: Mapping[str, Any] | None, before: Mapping[str, Any] | None) -> dict[str, Any] | None:
-        """The answers to store: those sent, as the scheme writes them, and earlier ones that it no longer asks for.
+        """The answers to store: those sent, as the scheme writes them, and earlier ones that no longer fit it.
 
-        Without a scheme, answers are free.
+        Earlier ones stay until they are answered anew, as no client can show them. They may also be sent back as they
+        are. Without a scheme, answers are free.
 
         Args:
             answers: What a client sent; None leaves everything as it was.
@@ -43,10 +71,17 @@ class SchemeStore:
         scheme = self.scheme
         if answers is None or scheme is None:
             return None if answers is None else dict(answers)
-        asked = {attribute.name.casefold() for attribute in scheme.attributes}
-        earlier = {name: answer for name, answer in (before or {}).items() if name.casefold() not in asked}
-        sent = {name: answer for name, answer in answers.items() if earlier.get(name, _NEW) != answer}
-        return {**earlier, **scheme.check(sent)}
+        outdated = {name: answer for name, answer in (before or {}).items() if not scheme.fits(name, answer)}
+        sent = {name: answer for name, answer in answers.items() if outdated.get(name, _NEW) != answer}
+        return {**_without(outdated, sent), **scheme.check(sent)}
+
+    def merged(self, answers: Mapping[str, Any], before: Mapping[str, Any] | None) -> dict[str, Any]:
+        """The answers to store where those sent are added to the author's earlier ones.
+
+        Raises:
+            BadInput: An answer does not fit the scheme.
+        """
+        return self.checked({**_without(before or {}, answers), **answers}, before) or {}
 
     def stratum(self, answers: Mapping[str, Any] | None) -> str:
         """What patients are balanced by between training and validation: the first choice that the scheme asks for.
@@ -66,3 +101,9 @@ class SchemeStore:
 
 _NEW = object()
 """Equal to no answer."""
+
+
+def _without(answers: Mapping[str, Any], named: Mapping[str, Any]) -> dict[str, Any]:
+    """Answers to other attributes than those named (capitals are not told apart)."""
+    left_out = {name.strip().casefold() for name in named}
+    return {name: answer for name, answer in answers.items() if name.strip().casefold() not in left_out}

@@ -94,7 +94,7 @@ class Store:
             studies.mkdir(parents=True, exist_ok=True)
         elif not studies.is_dir():
             raise BadInput(f"there is no folder {studies}: give the folder that holds your images with --studies")
-        scheme = Scheme.read(settings.classes) if settings.classes is not None else None
+        scheme = Scheme.read(settings.classes) if settings.classes is not None else None  # before anything is begun
         store = cls(
             workspace=workspace,
             studies=studies,
@@ -104,8 +104,8 @@ class Store:
             synthetic_share=settings.synthetic_share,
         )
         store.leases.minutes = settings.lease_minutes
-        if scheme is not None:
-            store.schemes.set(scheme)
+        if scheme is not None and settings.classes is not None:
+            store.schemes.set_from_file(scheme, settings.classes)
         return store
 
     def unfinished_case_ids(self) -> list[str]:

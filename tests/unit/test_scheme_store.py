@@ -82,6 +82,51 @@ def test_the_scheme_of_the_settings_outlives_them(tmp_path: Path) -> None:
     assert again.schemes.scheme == opened.schemes.scheme == Scheme.read(classes)
 
 
+ONE_FILE = "attributes:\n  - name: diagnosis\n    classes: [benign, malignant]\n"
+ANOTHER = Scheme.of({"attributes": [{"name": "quality", "classes": ["good", "poor"]}]})
+
+
+def restart(folder: Path, text: str) -> Store:
+    """The store of a server that is started with a file of classes."""
+    (folder / "studies").mkdir(exist_ok=True)
+    (folder / "classes.yaml").write_text(text)
+    return Store.open(Settings.read(studies=str(folder / "studies"), classes=folder / "classes.yaml"))
+
+
+def test_a_restart_keeps_a_newer_scheme_of_a_client_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = restart(tmp_path, ONE_FILE)
+    restart(tmp_path, ONE_FILE)
+    assert caplog.text == ""
+    store.schemes.set(ANOTHER)
+    for same in (ONE_FILE, "# a remark changes nothing\n" + ONE_FILE):
+        caplog.clear()
+        assert restart(tmp_path, same).schemes.scheme == ANOTHER
+        assert "classes.yaml" in caplog.text and "stays" in caplog.text
+
+
+def test_a_file_that_has_changed_replaces_the_scheme_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    restart(tmp_path, ONE_FILE).schemes.set(ANOTHER)
+    store = restart(tmp_path, ONE_FILE.replace("benign", "harmless"))
+    assert store.schemes.scheme.attributes[0].names == ["harmless", "malignant"]
+    assert "replaces" in caplog.text
+    assert restart(tmp_path, ONE_FILE).schemes.scheme.attributes[0].names == ["benign", "malignant"]
+
+
+def test_a_workspace_that_never_noted_its_file_takes_it_and_says_what_it_replaced(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = restart(tmp_path, ONE_FILE)
+    store.schemes.set(ANOTHER)
+    with store.database.write() as connection:
+        connection.execute("DELETE FROM properties WHERE name = 'scheme of the file'")
+    assert restart(tmp_path, ONE_FILE).schemes.scheme.attributes[0].name == "diagnosis"
+    assert "replaces" in caplog.text and "quality" in caplog.text
+
+
 def test_a_bad_scheme_begins_no_workspace(tmp_path: Path) -> None:
     (tmp_path / "studies").mkdir()
     (tmp_path / "classes.yaml").write_text("attributes: []")
@@ -107,3 +152,15 @@ def test_validation_has_its_share_of_each_class(tmp_path: Path) -> None:
     drawn = [number for number, name in enumerate(names) if roles[name] is Role.VALIDATION]
     assert sum(number % 5 == 0 for number in drawn) == 2  # of 8
     assert sum(number % 5 != 0 for number in drawn) == 8  # of 32
+
+
+def test_an_answer_of_a_class_that_is_no_more_stays_and_may_be_sent_back(store: Store) -> None:
+    answer(store, {"diagnosis": "benign", "findings": ["nodule"]})
+    renamed = {"name": "Diagnosis", "classes": ["harmless", "malignant"]}
+    store.schemes.set(Scheme.of({"attributes": [renamed, {"name": "view", "classes": ["frontal", "lateral"]}]}))
+    old = {"diagnosis": "benign", "findings": ["nodule"]}
+    assert answer(store, {"view": "frontal"}) == {**old, "view": "frontal"}  # a client could not show it
+    assert answer(store, {**old, "view": "lateral"}) == {**old, "view": "lateral"}
+    with pytest.raises(BadInput, match="harmless, malignant"):
+        answer(store, {"diagnosis": "Benign, or nearly so"})
+    assert answer(store, {"diagnosis": "HARMLESS"}) == {"findings": ["nodule"], "Diagnosis": "harmless"}
