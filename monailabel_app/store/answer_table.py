@@ -5,14 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from monailabel_app.errors import BadInput, LabelLoopError
-from monailabel_app.store.annotations import Revision, Status, check_revision
+from monailabel_app.store.annotations import TRAINS, Annotation, Revision, Status, check_revision
+from monailabel_app.store.catalogue import Case
+from monailabel_app.store.scheme import Attribute, AttributeKind
 from monailabel_app.store.store import Store
+
+logger = logging.getLogger(__name__)
 
 CASE, AUTHOR, STATUS = "case", "author", "status"
 _FIXED = (CASE, AUTHOR, STATUS)
@@ -42,9 +47,10 @@ def export_rows(store: Store) -> list[AnswerRow]:
 
 
 def import_rows(store: Store, rows: Iterable[AnswerRow], author: str) -> int:
-    """Save answers, each as a new revision; return their number. All are saved, or none.
+    """Add answers to those that their authors gave before; return the number of rows. All are saved, or none.
 
-    A row without an answer says nothing, and is left out.
+    A row without an answer says nothing, and is left out. One that says what is known already makes no new revision.
+    Where a row has no status, that of the author's annotation stays, so that an import submits no half-done work.
 
     Args:
         author: Of rows that name none.
@@ -52,46 +58,83 @@ def import_rows(store: Store, rows: Iterable[AnswerRow], author: str) -> int:
     Raises:
         BadInput: A case is unknown, an answer does not fit the scheme, ... The message names the case.
     """
-    revisions = []
-    for row in rows:
-        try:
-            store.catalogue.get(row.case_id)
-            status = Status(row.status or Status.FINAL)
-            by = row.author.strip() or author
-            before = store.annotations.current(row.case_id, by)
-            answers = store.schemes.checked(row.answers, before.classification if before is not None else None)
-            revision = Revision(status=status, classification=answers)
-            check_revision(by, revision)
-        except (LabelLoopError, ValueError) as error:
-            raise BadInput(f"case '{row.case_id}': {error}; nothing was imported") from error
-        if row.answers:
-            revisions.append((row.case_id, by, revision))
+    statuses = []
     with store.database.write():
-        for case_id, by, revision in revisions:
-            store.annotations.save(case_id, by, revision)
-    return len(revisions)
+        for row in rows:
+            try:
+                status = _import_row(store, row, row.author.strip() or author)
+            except (LabelLoopError, ValueError) as error:
+                raise BadInput(f"case '{row.case_id}': {error}; nothing was imported") from error
+            if row.answers:
+                statuses.append(status)
+    unsubmitted = sum(status not in TRAINS for status in statuses)
+    if unsubmitted:
+        logger.warning("%d imported answers are in drafts or rejected work, which trains nothing", unsubmitted)
+    return len(statuses)
+
+
+def _import_row(store: Store, row: AnswerRow, author: str) -> Status:
+    """Save one row if it says anything new; return the status that its answers have."""
+    store.catalogue.get(row.case_id)
+    before = store.annotations.current(row.case_id, author)
+    status = Status(row.status or (before.status if before is not None else Status.FINAL))
+    earlier = before.classification if before is not None else None
+    answers = store.schemes.merged(row.answers, earlier)
+    revision = Revision(status=status, classification=answers)
+    check_revision(author, revision)
+    if not row.answers or (before is not None and (before.status, earlier) == (status, answers)):
+        return status
+    if before is not None and before.status not in TRAINS and status in TRAINS:
+        _check_submits_all_of(before, status, answers == store.schemes.checked(row.answers, earlier))
+    store.annotations.save(row.case_id, author, revision)
+    return status
+
+
+def _check_submits_all_of(before: Annotation, status: Status, all_answers: bool) -> None:
+    """
+    Raises:
+        BadInput: The author's draft or rejected work has more in it than the row, and would be submitted with it.
+    """
+    if before.file is not None or before.points or not all_answers:
+        raise BadInput(
+            f"the annotation by {before.author} is {before.status} and holds more than these answers, which "
+            f"'{status}' would submit with them: leave the status of the row empty, or submit the annotation first"
+        )
 
 
 def rows_from_folders(store: Store, attribute: str) -> list[AnswerRow]:
     """One row for each image that lies in a folder named after a class of the attribute.
 
     Raises:
-        BadInput: There is no scheme or no such attribute, or no folder is named after a class.
+        BadInput: There is no scheme or no such attribute, no folder is named after a class, or the files of a series
+            lie in folders of several classes.
     """
     scheme = store.schemes.scheme
     if scheme is None:
         raise BadInput("there is no scheme of classes yet: start the server with --classes FILE")
     asked = scheme.attribute(attribute)
-    by_name = {name.casefold(): name for name in asked.names}
     rows = []
     for case in store.catalogue.cases():
-        folders = [part.casefold() for part in PurePosixPath(case.source).parent.parts]
-        found = [by_name[folder] for folder in folders if folder in by_name]
-        if found and case.present:
-            rows.append(AnswerRow(case.id, {asked.name: [found[-1]] if asked.kind == "multi" else found[-1]}))
+        name = _class_by_folder(case, store.catalogue.studies, asked) if case.present else None
+        if name is not None:
+            rows.append(AnswerRow(case.id, {asked.name: [name] if asked.kind is AttributeKind.MULTI else name}))
     if not rows:
         raise BadInput(f"no image lies in a folder named {', '.join(asked.names)}")
     return rows
+
+
+def _class_by_folder(case: Case, studies: Path, asked: Attribute) -> str | None:
+    """The class that the innermost folder so named stands for."""
+    by_name = {name.casefold(): name for name in asked.names}
+    # The source of a series is its UID; only its files say where it lies.
+    places = [file.relative_to(studies) for file in case.files] or [PurePosixPath(case.source)]
+    folders = (
+        [by_name[part.casefold()] for part in place.parent.parts if part.casefold() in by_name] for place in places
+    )
+    found = sorted({named[-1] for named in folders if named})
+    if len(found) > 1:
+        raise BadInput(f"the files of case '{case.id}' lie in folders of several classes: {', '.join(found)}")
+    return found[0] if found else None
 
 
 # --- JSON ------------------------------------------------------------------------------------------------------------

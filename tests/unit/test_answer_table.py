@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from monailabel_app.cli import app
 from monailabel_app.errors import BadInput
-from monailabel_app.store.annotations import Revision, Status
+from monailabel_app.store.annotations import TRAINS, Revision, Status
 from monailabel_app.store.answer_table import (
     AnswerRow,
     export_rows,
@@ -22,7 +22,8 @@ from monailabel_app.store.answer_table import (
 )
 from monailabel_app.store.scheme import Scheme
 from monailabel_app.store.store import Store
-from tests.builders import open_store, store_with_volumes, write_picture
+from tests.builders import annotate, open_store, store_with_volumes, write_picture
+from tests.dicom_files import along_z, write_series
 
 SCHEME = Scheme.of(
     {
@@ -92,6 +93,58 @@ def test_a_row_without_an_answer_finishes_nothing(tmp_path: Path) -> None:
     assert store.annotations.submitted_case_ids() == {"b"} and len(store.split.roles()) == 1
 
 
+def test_an_import_adds_to_what_its_author_answered_before(tmp_path: Path) -> None:
+    store = filled(tmp_path)
+    import_rows(store, from_csv("case,diagnosis,findings\na,benign,nodule\n"), "carl")
+    assert import_rows(store, from_csv("case,Diagnosis,grade\na,,2\na,?,\n"), "carl") == 2
+    assert export_rows(store) == [
+        AnswerRow("a", {"diagnosis": None, "findings": ["nodule"], "grade": "2"}, "carl", "final")
+    ]
+
+
+def test_an_import_of_what_is_there_already_saves_no_revision(tmp_path: Path) -> None:
+    store = filled(tmp_path)
+    for case_id, answers in zip("abcde", ANSWERS, strict=True):
+        store.annotations.save(case_id, "anna", Revision(status=Status.FINAL, classification=answers))
+    store.annotations.review("a", "anna", "chief", Status.APPROVED, None)
+    before = [store.annotations.history(case_id) for case_id in "abcde"]
+    assert import_rows(store, export_rows(store), "carl") == 5
+    assert [store.annotations.history(case_id) for case_id in "abcde"] == before
+
+
+@pytest.mark.parametrize("status", list(Status))
+def test_answers_without_a_status_leave_that_of_the_authors_annotation(
+    tmp_path: Path, status: Status, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = filled(tmp_path)
+    outlined = annotate(store, "a", "anna", Status.DRAFT if status is Status.DRAFT else Status.FINAL)
+    if status in (Status.APPROVED, Status.REJECTED):
+        store.annotations.review("a", "anna", "chief", status, None)
+    roles = store.split.roles()
+    assert import_rows(store, from_csv("case,diagnosis\na,benign\n"), "anna") == 1
+    now = store.annotations.current("a", "anna")
+    assert (now.status, now.file, now.classification) == (status, outlined.file, {"diagnosis": "benign"})
+    assert bool(store.annotations.for_training()) is (status in TRAINS) and store.split.roles() == roles
+    assert ("trains nothing" in caplog.text) is (status not in TRAINS)
+
+
+@pytest.mark.parametrize("status", ["final", "approved"])
+def test_an_import_submits_nothing_that_its_author_did_not(tmp_path: Path, status: str) -> None:
+    store = filled(tmp_path)
+    annotate(store, "a", "anna", Status.DRAFT)
+    annotate(store, "b", "anna")
+    store.annotations.review("b", "anna", "chief", Status.REJECTED, "again")
+    store.annotations.save("c", "anna", Revision(status=Status.DRAFT, classification={"grade": "1"}))
+    roles = store.split.roles()
+    for case_id, before in zip("abc", ("draft", "rejected", "draft"), strict=True):
+        with pytest.raises(BadInput, match=f"case '{case_id}'.*{before}.*nothing was imported"):
+            import_rows(store, [AnswerRow(case_id, {"diagnosis": "benign"}, "anna", status)], "carl")
+    assert store.annotations.for_training() == [] and store.split.roles() == roles
+    # What was in the draft is in the row too: nothing else goes along.
+    assert import_rows(store, [AnswerRow("c", {"diagnosis": "benign", "grade": 2}, "anna", status)], "carl") == 1
+    assert store.annotations.current("c", "anna").status == status
+
+
 def test_an_import_that_breaks_off_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = filled(tmp_path)
     save = store.annotations.save
@@ -118,12 +171,15 @@ def test_a_table_without_cases_is_refused() -> None:
         from_csv("image,diagnosis\na,benign\n")
 
 
+def write_pictures(folder: Path, *places: str) -> None:
+    for place in places:
+        (folder / "studies" / place).parent.mkdir(parents=True, exist_ok=True)
+        write_picture(folder / "studies" / place)
+
+
 def test_folders_named_after_classes(tmp_path: Path) -> None:
-    for place in ("studies/benign/x.png", "studies/late/Benign/y.png", "studies/other/z.png"):
-        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
-        write_picture(tmp_path / place)
+    write_pictures(tmp_path, "benign/x.png", "late/Benign/y.png", "other/z.png")
     store = open_store(tmp_path)
-    store.catalogue.refresh()
     with pytest.raises(BadInput, match="--classes"):
         rows_from_folders(store, "diagnosis")
     store.schemes.set(SCHEME)
@@ -131,6 +187,36 @@ def test_folders_named_after_classes(tmp_path: Path) -> None:
     assert [row.answers for row in rows] == [{"diagnosis": "benign"}] * 2
     with pytest.raises(BadInput, match="no image lies in a folder"):
         rows_from_folders(store, "grade")
+
+
+def test_a_dicom_series_lies_in_the_folder_of_its_files(tmp_path: Path) -> None:
+    write_pictures(tmp_path, "benign/x.png")
+    for number, folder in enumerate(("benign/p1", "p2/[odd]", "other")):
+        write_series(tmp_path / "studies" / folder, positions=along_z(0, 1), SeriesInstanceUID=f"1.2.3.{number}")
+    store = filled(tmp_path)
+    rows = {row.case_id: row.answers["diagnosis"] for row in rows_from_folders(store, "diagnosis")}
+    assert sorted(rows.values()) == ["[odd]", "benign", "benign"] and len(store.catalogue.cases()) == 9
+    assert import_rows(store, rows_from_folders(store, "diagnosis"), "folders") == 3
+
+
+def test_a_series_in_folders_of_two_classes_is_refused_by_name(tmp_path: Path) -> None:
+    for folder, prefix, place in (("benign", "a", 0.0), ("[odd]", "b", 1.0)):
+        write_series(tmp_path / "studies" / folder, positions=along_z(place), prefix=prefix)
+    store = filled(tmp_path)
+    with pytest.raises(BadInput, match=r"case '.+' lie in folders of several classes: \[odd\], benign"):
+        rows_from_folders(store, "diagnosis")
+
+
+def test_folders_of_two_attributes_answer_both(tmp_path: Path) -> None:
+    write_pictures(tmp_path, "benign/2/x.png", "[odd]/nodule/y.png")
+    store = open_store(tmp_path)
+    store.schemes.set(SCHEME)
+    for attribute in ("diagnosis", "grade", "findings"):
+        import_rows(store, rows_from_folders(store, attribute), "folders")
+    assert [row.answers for row in export_rows(store)] == [
+        {"diagnosis": "benign", "grade": "2"},
+        {"diagnosis": "[odd]", "findings": ["nodule"]},
+    ]
 
 
 def test_the_command_line_does_the_same(tmp_path: Path) -> None:
