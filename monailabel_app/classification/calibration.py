@@ -10,9 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_expit, log_softmax, logit, softmax
 
-from monailabel_app.classification.figures import Probabilities, answer_of
+from monailabel_app.classification.answers import UNKNOWN, GivenAnswers, answer_of
+from monailabel_app.classification.figures import Probabilities
 from monailabel_app.classification.plan import PlannedAttribute
-from monailabel_app.store.scheme import Answers, AttributeKind
+from monailabel_app.store.scheme import AttributeKind
 
 LEAST_CASES = 10
 """Fewer cases say nothing reliable about how often a probability comes true."""
@@ -64,7 +65,7 @@ def warmed(kind: AttributeKind, probabilities: np.ndarray, temperature: float) -
 
 
 def fit_calibration(
-    attributes: Sequence[PlannedAttribute], truth: Sequence[Answers], probabilities: Sequence[Probabilities]
+    attributes: Sequence[PlannedAttribute], truth: Sequence[GivenAnswers], probabilities: Sequence[Probabilities]
 ) -> Calibration:
     """Fit a temperature for each attribute (Guo et al., On Calibration of Modern Neural Networks, ICML 2017).
 
@@ -79,14 +80,16 @@ def fit_calibration(
     return Calibration(temperatures={one.name: _fit(one, truth, probabilities) for one in attributes})
 
 
-def _fit(attribute: PlannedAttribute, truth: Sequence[Answers], probabilities: Sequence[Probabilities]) -> Temperature:
+def _fit(
+    attribute: PlannedAttribute, truth: Sequence[GivenAnswers], probabilities: Sequence[Probabilities]
+) -> Temperature:
     answers = [answer_of(attribute, one) for one in truth]
     known = [number for number, one in enumerate(answers) if one is not None]
     if len(known) < LEAST_CASES:
         reason = f"Not calibrated: {len(known)} validation cases have an answer, and {LEAST_CASES} are needed."
         return Temperature(cases=len(known), reason=reason)
     right = np.stack([answers[number] for number in known])
-    if (right == right[0]).all():
+    if all(len(np.unique(column[column != UNKNOWN])) <= 1 for column in right.T):
         return Temperature(cases=len(known), reason="Not calibrated: all validation cases have the same answer.")
     stated = np.stack([np.asarray(probabilities[number][attribute.name]) for number in known])
     scores = _scores(attribute.kind, stated)
@@ -112,5 +115,5 @@ def _scores(kind: AttributeKind, probabilities: np.ndarray) -> np.ndarray:
 
 def _log_likelihood(kind: AttributeKind, scores: np.ndarray, right: np.ndarray) -> float:
     if kind is AttributeKind.MULTI:
-        return float(log_expit(np.where(right, scores, -scores)).sum())
-    return float(log_softmax(scores, axis=-1)[right].sum())
+        return float(log_expit(np.where(right > 0, scores, -scores))[right != UNKNOWN].sum())
+    return float(log_softmax(scores, axis=-1)[right > 0].sum())

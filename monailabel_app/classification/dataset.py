@@ -11,13 +11,13 @@ import SimpleITK as sitk
 import torch
 from torch import Tensor
 
+from monailabel_app.classification.answers import GivenAnswers
 from monailabel_app.classification.augmentation import RandomVariation
 from monailabel_app.classification.plan import Balance, ClassificationPlan
 from monailabel_app.classification.preparation import prepare_image, read_case_image, segment_mask
 from monailabel_app.classification.targets import Targets, case_weights, targets_of
 from monailabel_app.errors import BadInput, GeometryMismatch
 from monailabel_app.store.images import read_image
-from monailabel_app.store.scheme import Answers
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class ClassifiedCase:
 
     id: str
     image: Path | Sequence[Path]
-    answers: Answers
+    answers: GivenAnswers
     modality: str | None = None
     region: Path | None = None
     region_value: int | None = None

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from monailabel_app.classification.answers import GivenAnswers, answer_of
 from monailabel_app.classification.bootstrap import Figure, case_weights, figure, mean_of
-from monailabel_app.classification.figures import Probabilities, answer_of, score_samples
+from monailabel_app.classification.figures import Probabilities, score_samples
 from monailabel_app.classification.plan import PlannedAttribute
 from monailabel_app.models.version import Verdict
-from monailabel_app.store.scheme import Answers, AttributeKind
+from monailabel_app.store.scheme import AttributeKind
 
 
 class ClassDecision(Verdict):
@@ -47,7 +48,7 @@ def decide(
     candidate: Stated | None,
     published: Stated | None,
     published_number: int | None,
-    truth: Sequence[Answers],
+    truth: Sequence[GivenAnswers],
     groups: Sequence[str],
 ) -> ClassDecision:
     """Publish the candidate only if it is better on the same cases.
@@ -87,7 +88,7 @@ def _compare(
     others: dict[str, np.ndarray],
     measured: Sequence[PlannedAttribute],
     published_number: int,
-    truth: Sequence[Answers],
+    truth: Sequence[GivenAnswers],
 ) -> ClassDecision:
     own, other = _mean(scores, scores), _mean(others, scores)
     difference = figure(own - other)
@@ -109,7 +110,7 @@ def _compare(
     )
 
 
-def _scores(version: Stated | None, truth: Sequence[Answers], weights: np.ndarray) -> dict[str, np.ndarray]:
+def _scores(version: Stated | None, truth: Sequence[GivenAnswers], weights: np.ndarray) -> dict[str, np.ndarray]:
     """By attribute what decides for it, ``M``; those that could not be measured are left out."""
     if version is None or not truth:
         return {}

@@ -8,11 +8,12 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from monailabel_app.classification import bootstrap
+from monailabel_app.classification.answers import UNKNOWN, GivenAnswers, answer_of
 from monailabel_app.classification.bootstrap import Figure, case_weights, figure, mean_of, ratio
 from monailabel_app.classification.plan import PlannedAttribute
 from monailabel_app.errors import BadInput
 from monailabel_app.models.scores import EvaluationKind
-from monailabel_app.store.scheme import Answer, Answers, AttributeKind
+from monailabel_app.store.scheme import AttributeKind
 
 FINDING_FROM = 0.5
 """A finding is predicted from this probability on."""
@@ -26,7 +27,7 @@ class _Model(BaseModel):
 
 
 class ClassEvaluation(_Model):
-    """One class or finding against the rest.
+    """One class or finding against the rest, over the cases in which it was asked.
 
     A figure is none where it has no value: recall without a case of the class, precision without a prediction of it,
     F1 without either, ROC AUC without a case of it or without one of another.
@@ -53,11 +54,11 @@ class AttributeEvaluation(_Model):
         cases, patients: How many were measured.
         order: The names of the classes, in the order of `confusion`.
         classes: Each against the rest.
-        accuracy: Share of right answers; of findings, over all findings of all cases.
+        accuracy: Share of right answers; of findings, over all that were asked.
         balanced_accuracy: Mean recall over the classes that have cases; none for findings, and where there is but one.
         macro_auc: Mean ROC AUC over the classes that have one.
         kappa: Agreement of grades, quadratically weighted.
-        exact_match: Share of the cases in which all findings are right.
+        exact_match: Share of the cases in which all findings that were asked are right.
         calibration_error: How far stated probabilities are from how often they come true, 0 to 1: of the predicted
             class, and of findings of each.
         confusion: Cases by class, rows truth, columns prediction; none for findings.
@@ -101,7 +102,7 @@ class ClassificationEvaluation(_Model):
 
 def evaluate_answers(
     attributes: Sequence[PlannedAttribute],
-    truth: Sequence[Answers],
+    truth: Sequence[GivenAnswers],
     probabilities: Sequence[Probabilities],
     groups: Sequence[str],
     *,
@@ -139,7 +140,7 @@ def evaluate_answers(
 
 def score_samples(
     attribute: PlannedAttribute,
-    truth: Sequence[Answers],
+    truth: Sequence[GivenAnswers],
     probabilities: Sequence[Probabilities],
     weights: np.ndarray,
 ) -> np.ndarray:
@@ -153,21 +154,10 @@ def score_samples(
     return _balanced_accuracy(matrices)
 
 
-def answer_of(attribute: PlannedAttribute, answers: Answers) -> np.ndarray | None:
-    """The answer as one 0 or 1 for each class; none where it is not given, not sure, or a class that is not planned."""
-    answer: Answer = answers.get(attribute.name)
-    if answer is None:
-        return None
-    chosen = [answer] if isinstance(answer, str) else answer
-    if attribute.kind is not AttributeKind.MULTI and (len(chosen) != 1 or chosen[0] not in attribute.classes):
-        return None
-    return np.array([name in chosen for name in attribute.classes])
-
-
 def _tables(
-    attribute: PlannedAttribute, truth: Sequence[Answers], probabilities: Sequence[Probabilities]
+    attribute: PlannedAttribute, truth: Sequence[GivenAnswers], probabilities: Sequence[Probabilities]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Which cases have an answer; their answers and probabilities, ``cases x classes``."""
+    """Which cases have an answer; their answers (see `answer_of`) and probabilities, ``cases x classes``."""
     answers = [answer_of(attribute, one) for one in truth]
     rows = np.array([i for i, one in enumerate(answers) if one is not None], dtype=int)
     stated = [np.asarray(probabilities[i].get(attribute.name, ()), dtype=np.float64) for i in rows]
@@ -176,12 +166,12 @@ def _tables(
         raise BadInput(
             f"A prediction does not give a probability for each of the {shape[1]} classes of '{attribute.name}'."
         )
-    return rows, np.reshape([answers[i] for i in rows], shape).astype(bool), np.reshape(stated, shape)
+    return rows, np.reshape([answers[i] for i in rows], shape).astype(int), np.reshape(stated, shape)
 
 
 def _measure(
     attribute: PlannedAttribute,
-    truth: Sequence[Answers],
+    truth: Sequence[GivenAnswers],
     probabilities: Sequence[Probabilities],
     groups: Sequence[str],
     weights: np.ndarray,
@@ -210,7 +200,7 @@ def _measure(
         matrices = bootstrap.confusion(weights, answers.argmax(1), predicted.argmax(1), answers.shape[1])
         score = _balanced_accuracy(matrices)
         figures = {"balanced_accuracy": figure(score), **_of_one_class(attribute, matrices)}
-        right = (answers & predicted).any(1)
+        right = (answers > 0)[predicted]
         figures["calibration_error"] = figure(bootstrap.calibration_error(weights, stated.max(1), right))
     return AttributeEvaluation(**common, classes=classes, macro_auc=figure(mean_of(aucs)), **figures), score
 
@@ -224,7 +214,8 @@ def _predicted(attribute: PlannedAttribute, stated: np.ndarray) -> np.ndarray:
 
 def _aucs(answers: np.ndarray, stated: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """``M x classes``."""
-    return np.stack([bootstrap.roc_auc(weights, answers[:, n], stated[:, n]) for n in range(answers.shape[1])], -1)
+    columns = [(rows, answers[rows, n] > 0, stated[rows, n]) for n, rows in enumerate((answers != UNKNOWN).T)]
+    return np.stack([bootstrap.roc_auc(weights[rows], positive, column) for rows, positive, column in columns], -1)
 
 
 def _balanced_accuracy(matrices: np.ndarray) -> np.ndarray:
@@ -235,7 +226,9 @@ def _balanced_accuracy(matrices: np.ndarray) -> np.ndarray:
 
 
 def _class(answers: np.ndarray, predicted: np.ndarray, aucs: np.ndarray, weights: np.ndarray) -> ClassEvaluation:
-    hits, support, claims = (mask.astype(np.float32) @ weights for mask in (answers & predicted, answers, predicted))
+    asked, there = answers != UNKNOWN, answers > 0
+    masks = (there & predicted, there, asked & predicted)
+    hits, support, claims = (mask.astype(np.float32) @ weights for mask in masks)
     return ClassEvaluation(
         support=int(support[0]),
         predicted=int(claims[0]),
@@ -259,11 +252,12 @@ def _of_one_class(attribute: PlannedAttribute, matrices: np.ndarray) -> dict[str
 def _of_findings(
     answers: np.ndarray, predicted: np.ndarray, stated: np.ndarray, weights: np.ndarray
 ) -> dict[str, Figure | None]:
-    right = (answers == predicted).astype(np.float32)
-    total = weights.sum(0)
-    every = np.repeat(weights, answers.shape[1], axis=0)
+    asked = answers != UNKNOWN
+    right = answers == predicted
+    exact = (right | ~asked).all(1)
+    cases = np.nonzero(asked)[0]
     return {
-        "accuracy": figure(ratio(right.mean(1) @ weights, total)),
-        "exact_match": figure(ratio(right.all(1).astype(np.float32) @ weights, total)),
-        "calibration_error": figure(bootstrap.calibration_error(every, stated.ravel(), answers.ravel())),
+        "accuracy": figure(ratio(*(counted.sum(1).astype(np.float32) @ weights for counted in (right, asked)))),
+        "exact_match": figure(ratio(exact.astype(np.float32) @ weights, weights.sum(0))),
+        "calibration_error": figure(bootstrap.calibration_error(weights[cases], stated[asked], answers[asked])),
     }

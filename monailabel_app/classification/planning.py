@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
+from monailabel_app.classification.answers import answer_of
 from monailabel_app.classification.dataset import ClassifiedCase, read_region
 from monailabel_app.classification.plan import (
     Balance,
@@ -28,7 +29,7 @@ from monailabel_app.models.plan import IntensityKind, Normalisation, sided_axes
 from monailabel_app.store.geometry import Geometry
 from monailabel_app.store.images import PICTURE_SUFFIXES, image_suffix
 from monailabel_app.store.pixels import grey
-from monailabel_app.store.scheme import Attribute, Scope
+from monailabel_app.store.scheme import Attribute, AttributeKind, Scope
 from monailabel_app.training.planning import AIR_HU
 
 MAX_CASES_READ = 40
@@ -91,7 +92,8 @@ def make_classification_plan(
 ) -> ClassificationPlan:
     """Plan a model for these cases.
 
-    Attributes that the answers cannot teach (less than two classes of them seen) are left out. Where all attributes
+    Attributes that the answers cannot teach (less than two classes of them seen) are left out, and findings that no
+    case is known to lack: such as one that came into the scheme after the answers were given. Where all attributes
     belong to a segment, or the cases without exception name one, the model sees the region around it.
 
     Args:
@@ -124,7 +126,9 @@ def _teachable(
     for one in attributes:
         names = tuple(one.names) if isinstance(one, Attribute) else one.classes
         planned = PlannedAttribute(name=one.name, kind=one.kind, classes=names)
-        if min(_counts_of(cases, planned, least=2), default=0) > 0:
+        if one.kind is AttributeKind.MULTI:
+            planned = planned.model_copy(update={"classes": _lacked_by_some(cases, planned)})
+        if len(_counts_of(cases, planned)) > 1:
             kept.append(planned)
     if not kept:
         raise BadInput(
@@ -134,17 +138,17 @@ def _teachable(
     return tuple(kept)
 
 
-def _counts_of(cases: Sequence[ClassifiedCase], attribute: PlannedAttribute, least: int = 1) -> list[int]:
-    """How often each class was answered, without those never answered; nothing for fewer than `least` classes."""
-    counter: Counter[object] = Counter()
-    for case in cases:
-        answer = case.answers.get(attribute.name)
-        if answer is None:
-            continue
-        # Of findings, each set of them is a class of its own; none at all is one too.
-        counter[tuple(answer) if isinstance(answer, list) else answer] += 1
-    known = {name: count for name, count in counter.items() if isinstance(name, tuple) or name in attribute.classes}
-    return list(known.values()) if len(known) >= least else []
+def _lacked_by_some(cases: Sequence[ClassifiedCase], attribute: PlannedAttribute) -> tuple[str, ...]:
+    """The findings of an attribute that some case is known not to have."""
+    answers = [answer for case in cases if (answer := answer_of(attribute, case.answers)) is not None]
+    return tuple(name for n, name in enumerate(attribute.classes) if any(answer[n] == 0 for answer in answers))
+
+
+def _counts_of(cases: Sequence[ClassifiedCase], attribute: PlannedAttribute) -> list[int]:
+    """How often each class was answered, without those never answered."""
+    answers = (answer_of(attribute, case.answers) for case in cases)
+    # Of findings, each set of them is a class of its own; none at all is one too.
+    return list(Counter(tuple(answer > 0) for answer in answers if answer is not None).values())
 
 
 def _looks_at_segments(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from monailabel_app.classification.answers import answer_of
 from monailabel_app.classification.calibration import Calibration, fit_calibration
 from monailabel_app.classification.dataset import ClassifiedCase
 from monailabel_app.classification.decision import ClassDecision, Stated, decide
@@ -21,7 +22,6 @@ from monailabel_app.classification.trainer import ClassifierFit, fit_classifier
 from monailabel_app.classification.version import ClassificationVersion, load_classifier, packed, unpacked
 from monailabel_app.errors import BadInput, Conflict, LabelLoopError
 from monailabel_app.models.networks import Weights
-from monailabel_app.store.scheme import AttributeKind
 from monailabel_app.training.jobs import JobState, StartFrom
 from monailabel_app.training.material import device_memory_gb
 from monailabel_app.training.run import Candidate, TrainingRun
@@ -222,15 +222,11 @@ def _appearances(said: Sequence[ClassPrediction]) -> np.ndarray:
 
 def _seen(plan: ClassificationPlan, cases: Sequence[ClassifiedCase]) -> dict[str, dict[str, int]]:
     """Training cases by attribute and class."""
-    counts = {one.name: dict.fromkeys(one.classes, 0) for one in plan.attributes}
-    for case in cases:
-        for one in plan.attributes:
-            answer = case.answers.get(one.name)
-            given = answer if one.kind is AttributeKind.MULTI else [answer]
-            for name in given or ():
-                if name in counts[one.name]:
-                    counts[one.name][name] += 1
-    return counts
+    seen = {}
+    for one in plan.attributes:
+        answers = [answer for case in cases if (answer := answer_of(one, case.answers)) is not None]
+        seen[one.name] = {name: sum(int(answer[n] == 1) for answer in answers) for n, name in enumerate(one.classes)}
+    return seen
 
 
 def _left_out(material: ClassifiedMaterial) -> str:

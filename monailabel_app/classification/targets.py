@@ -10,32 +10,27 @@ from scipy.stats import rankdata
 from torch import Tensor
 from torch.nn import functional
 
+from monailabel_app.classification.answers import UNKNOWN, GivenAnswers, answer_of
 from monailabel_app.classification.plan import ClassificationPlan, PlannedAttribute
-from monailabel_app.store.scheme import Answer, Answers, AttributeKind
-
-UNKNOWN = -1
-"""The target of what was not asked, or answered with "not sure": it trains nothing and measures nothing."""
+from monailabel_app.store.scheme import AttributeKind
 
 MOST_REPEATED = 20.0
 """A case is drawn at most this many times as often, or counts this many times as much, as without balancing."""
 
 Targets = dict[str, Tensor]
 """By attribute, int64: for ``single`` and ``ordinal`` the class number, a scalar or ``B``; for ``multi`` 0 or 1 for
-each class, ``K`` or ``B x K``; `UNKNOWN` where there is no answer."""
+each class, ``K`` or ``B x K``; `UNKNOWN` where there is no answer, or a finding was not asked."""
 
 
-def targets_of(answers: Answers, plan: ClassificationPlan) -> Targets:
+def targets_of(answers: GivenAnswers, plan: ClassificationPlan) -> Targets:
     """The answers of one case. Classes that the plan has not (of an earlier scheme) are as if not asked."""
-    return {one.name: _target(answers.get(one.name), one) for one in plan.attributes}
+    return {one.name: _target(answer_of(one, answers), one) for one in plan.attributes}
 
 
-def _target(answer: Answer, attribute: PlannedAttribute) -> Tensor:
+def _target(answer: np.ndarray | None, attribute: PlannedAttribute) -> Tensor:
     if attribute.kind is AttributeKind.MULTI:
-        if answer is None:
-            return torch.full((len(attribute.classes),), UNKNOWN)
-        return torch.tensor([int(name in answer) for name in attribute.classes])
-    known = isinstance(answer, str) and answer in attribute.classes
-    return torch.tensor(attribute.classes.index(answer) if known else UNKNOWN)
+        return torch.full((len(attribute.classes),), UNKNOWN) if answer is None else torch.from_numpy(answer)
+    return torch.tensor(UNKNOWN if answer is None else int(answer.argmax()))
 
 
 def is_answered(targets: Targets) -> bool:
@@ -100,9 +95,10 @@ def _ordinal(logits: Tensor, target: Tensor, weight: Tensor | None, smoothing: f
 
 
 def _multi(logits: Tensor, target: Tensor, weight: Tensor | None, smoothing: float) -> Tensor:
-    truth = target.float()
+    asked = (target != UNKNOWN).float()
+    truth = target.clamp_min(0).float()
     each = functional.binary_cross_entropy_with_logits(logits, _smoothed(truth, smoothing), reduction="none")
-    return _mean(each, None if weight is None else torch.where(target > 0, weight[:, 1], weight[:, 0]))
+    return _mean(each, asked if weight is None else asked * torch.where(target > 0, weight[:, 1], weight[:, 0]))
 
 
 _LOSSES = {AttributeKind.SINGLE: _single, AttributeKind.ORDINAL: _ordinal, AttributeKind.MULTI: _multi}
@@ -126,9 +122,7 @@ def class_weights(plan: ClassificationPlan, targets: Sequence[Targets]) -> dict[
     for one in plan.attributes:
         stacked = torch.stack([target[one.name] for target in targets])
         if one.kind is AttributeKind.MULTI:
-            known = stacked[(stacked != UNKNOWN).any(1)]
-            present = known.sum(0)
-            weights[one.name] = _shares(torch.stack([len(known) - present, present], 1))
+            weights[one.name] = _shares(torch.stack([(stacked == 0).sum(0), (stacked == 1).sum(0)], 1))
         else:
             weights[one.name] = _shares(torch.bincount(stacked[stacked != UNKNOWN], minlength=len(one.classes)))
     return weights
@@ -153,10 +147,11 @@ def case_weights(plan: ClassificationPlan, targets: Sequence[Targets]) -> np.nda
         shares = []
         for one in plan.attributes:
             value = target[one.name]
-            if bool((value == UNKNOWN).all()):
+            known = value != UNKNOWN
+            if not bool(known.any()):
                 continue
             if one.kind is AttributeKind.MULTI:
-                shares.append(float(weights[one.name].gather(1, value[:, None]).max()))
+                shares.append(float(weights[one.name][known].gather(1, value[known][:, None]).max()))
             else:
                 shares.append(float(weights[one.name][value]))
         drawn[number] = np.mean(shares) if shares else 0.0
@@ -175,9 +170,9 @@ def score_of(attribute: PlannedAttribute, probabilities: np.ndarray, truth: np.n
         0 to 1; none where there is nothing to measure.
     """
     if attribute.kind is AttributeKind.MULTI:
-        known = (truth != UNKNOWN).any(1)
-        areas = [area_under_curve(probabilities[known, n], truth[known, n] > 0) for n in range(truth.shape[1])]
-        areas = [area for area in areas if area is not None]
+        known = truth != UNKNOWN
+        columns = [(probabilities[rows, n], truth[rows, n] > 0) for n, rows in enumerate(known.T)]
+        areas = [area for stated, positive in columns if (area := area_under_curve(stated, positive)) is not None]
         return float(np.mean(areas)) if areas else None
     known = truth != UNKNOWN
     chosen, truth = probabilities[known].argmax(1), truth[known]
@@ -192,7 +187,8 @@ def standard_error(attribute: PlannedAttribute, score: float, truth: np.ndarray)
     on a handful of cases is not taken for certain.
     """
     if attribute.kind is AttributeKind.MULTI:
-        cases = float((truth != UNKNOWN).any(1).sum())
+        answered = (truth != UNKNOWN).sum(0)
+        cases = float(answered[answered > 0].mean())
     else:
         counts = np.unique(truth[truth != UNKNOWN], return_counts=True)[1]
         cases = len(counts) ** 2 / float((1 / counts).sum())

@@ -100,6 +100,19 @@ def test_one_answer_alone_leaves_probabilities_as_they_are(attribute: PlannedAtt
     assert "the same answer" in found.reason
 
 
+def test_findings_that_were_not_asked_do_not_move_the_temperature() -> None:
+    two = PlannedAttribute(name="findings", kind="multi", classes=("x", "y"))
+    one = PlannedAttribute(name="findings", kind="multi", classes=("x",))
+    random = np.random.default_rng(0)
+    there = random.uniform(size=200) < 0.5
+    stated = np.where(there == (random.uniform(size=200) < 0.8), 0.95, 0.05)
+    truth = [{"findings": {"x": bool(value)}} for value in there]
+    alone = fit_calibration([one], truth, [{"findings": np.array([value])} for value in stated])
+    beside = fit_calibration([two], truth, [{"findings": np.array([value, 0.01])} for value in stated])
+    assert beside == alone
+    assert alone.temperatures["findings"].value > 1
+
+
 def test_a_few_cases_that_are_all_right_do_not_make_it_certain() -> None:
     stated = [{"type": softmax(np.roll([1.5, 0.0, 0.0], n % 3))} for n in range(12)]
     truth = [{"type": "abc"[n % 3]} for n in range(12)]

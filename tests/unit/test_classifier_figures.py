@@ -140,6 +140,20 @@ def test_not_sure_not_asked_and_classes_of_an_older_scheme_are_not_measured() ->
     assert evaluation.mean_score.value == 0.5
 
 
+def test_findings_that_were_not_asked_are_not_measured() -> None:
+    asked = [{"nodule": True, "effusion": False}, {"nodule": False, "effusion": True}]
+    truth = [{"findings": one} for one in (*asked, {"nodule": True}, {"nodule": False})]
+    stated = [{"findings": np.array(one)} for one in ((0.9, 0.2), (0.2, 0.7), (0.8, 0.9), (0.3, 0.9))]
+    one = evaluate_answers([FINDINGS], truth, stated, list("abcd")).attributes["findings"]
+    assert one.cases == 4
+    counts = {name: (of.support, of.predicted, of.hits, of.roc_auc.value) for name, of in one.classes.items()}
+    assert counts == {"nodule": (2, 2, 2, 1.0), "effusion": (1, 1, 1, 1.0)}
+    assert (one.accuracy.value, one.exact_match.value, one.macro_auc.value) == (1, 1, 1)
+    # Of six statements, each in a bin of its own but the two of 0.2: their mean distance from what is true.
+    off = [1 - 0.9, 0.2 + 0.2, 1 - 0.7, 1 - 0.8, 0.3]
+    assert one.calibration_error.value == pytest.approx(sum(off) / 6)
+
+
 def test_the_deciding_figure_is_the_mean_over_attributes() -> None:
     letters = {"n": "nodule", "e": "effusion"}
     truth = [

@@ -237,6 +237,17 @@ def test_attributes_that_cannot_be_learnt_are_left_out(tmp_path: Path) -> None:
         make_classification_plan(cases, [grade, unasked])
 
 
+def test_a_finding_that_no_case_is_known_to_lack_is_left_out(tmp_path: Path) -> None:
+    findings = Attribute(name="kind", kind="multi", classes=["effusion", "nodule", "fracture"])
+    known = [{"effusion": True, "nodule": False}, {"effusion": False, "nodule": True}]
+    cases = pictures(tmp_path, known)
+    assert make_classification_plan(cases, [findings]).attributes[0].classes == ("effusion", "nodule")
+    cases[0].answers["kind"] = {**known[0], "fracture": True}
+    assert make_classification_plan(cases, [findings]).attributes[0].classes == ("effusion", "nodule")
+    cases[1].answers["kind"] = {**known[1], "fracture": False}
+    assert make_classification_plan(cases, [findings]).attributes[0].classes == ("effusion", "nodule", "fracture")
+
+
 def test_planning_needs_cases_of_one_sort_and_obeys_overrides(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="none yet"):
         make_classification_plan([], [KIND])

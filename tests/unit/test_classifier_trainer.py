@@ -376,6 +376,49 @@ def test_answers_become_targets() -> None:
     assert targets_of({}, plan)["findings"].tolist() == [UNKNOWN, UNKNOWN]
 
 
+def test_a_finding_that_was_not_asked_is_neither_there_nor_absent() -> None:
+    targets = targets_of({"findings": {"spot": True}}, make_plan())
+    assert targets["findings"].tolist() == [1, UNKNOWN]
+    assert targets_of({"findings": {"gone": True}}, make_plan())["findings"].tolist() == [UNKNOWN, UNKNOWN]
+
+
+def test_a_choice_is_read_as_a_whole_name_where_findings_are_asked_now() -> None:
+    plan = make_plan({"name": "seen", "kind": "multi", "classes": ["nodule", "no nodule"]})
+    assert targets_of({"seen": "no nodule"}, plan)["seen"].tolist() == [0, 1]
+
+
+def test_a_single_finding_is_a_choice_where_one_is_asked_now() -> None:
+    assert int(targets_of({"shape": ["ring"]}, make_plan())["shape"]) == 1
+    assert int(targets_of({"shape": ["ring", "disc"]}, make_plan())["shape"]) == UNKNOWN
+
+
+@pytest.mark.parametrize("balance", [Balance.NONE, Balance.LOSS])
+def test_findings_that_were_not_asked_cost_nothing_and_weigh_nothing(balance: Balance) -> None:
+    plan = make_plan(FINDINGS, label_smoothing=0.0)
+    asked, half = (targets_of({"findings": one}, plan) for one in ({"spot": True, "bar": False}, {"spot": False}))
+    examples = [asked, half, half]
+    targets = {"findings": torch.stack([one["findings"] for one in examples])}
+    weights = class_weights(plan, examples) if balance is Balance.LOSS else None
+    logits = torch.zeros(3, 2, requires_grad=True)
+    loss = classification_loss(plan, {"findings": logits}, targets, weights)
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx(np.log(2))
+    assert logits.grad[1:, 1].tolist() == [0, 0] and bool(logits.grad[0, 1])
+    # One case has the spot and two lack it; of the bar one absence is all that is known.
+    torch.testing.assert_close(class_weights(plan, examples)["findings"], torch.tensor([[0.75, 1.5], [1.0, 1.0]]))
+    assert case_weights(plan, examples) == pytest.approx([1.5, 0.75, 0.75])
+
+
+def test_findings_that_were_not_asked_are_not_scored() -> None:
+    findings = make_plan().attributes[2]
+    truth = np.array([[0, 1], [0, 0], [1, UNKNOWN], [1, UNKNOWN]])
+    found = np.array([[0.1, 0.9], [0.2, 0.1], [0.8, 0.95], [0.9, 0.0]])
+    assert score_of(findings, found, truth) == 1.0
+    assert standard_error(findings, 0.9, np.array([[0, UNKNOWN]] * 50)) == standard_error(
+        findings, 0.9, np.array([[0, 1]] * 50)
+    )
+
+
 def test_probabilities_of_grades_never_contradict_each_other() -> None:
     grade = make_plan(GRADE).attributes[0]
     found = probabilities_of(grade, torch.randn(200, 2, generator=torch.Generator().manual_seed(0)) * 4)
