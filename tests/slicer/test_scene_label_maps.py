@@ -360,6 +360,24 @@ def test_segments_that_cannot_be_told_apart_are_refused():
         collect(segmentation, reference)
 
 
+def test_segments_that_cannot_be_told_apart_get_other_names_on_request():
+    reference = volume(grid())
+    segmentation = addSegmentation(reference, "segmentation", ["liver", "a", "liver (2)", "b", "c"])
+    masks = {}
+    for number, name in enumerate(("liver", "a", "liver (2)", "b", "c")):
+        masks[name] = np.zeros(grid().shape, bool)
+        masks[name][2 * number : 2 * number + 2, 3:6, 3:9] = True
+        draw(segmentation, name, masks[name], reference)
+    for name, other in (("a", "liver"), ("b", "  "), ("c", "")):
+        segmentation.GetSegmentation().GetSegment(segment_id(segmentation, name)).SetName(other)
+    collected = collect(segmentation, reference, rename=True)
+    assert list(collected.names) == ["liver", "liver (3)", "liver (2)", "unnamed (1)", "unnamed (2)"]
+    assert collected.renamed == {"liver (3)": "liver", "unnamed (1)": "  ", "unnamed (2)": ""}
+    for value, mask in enumerate(masks.values(), 1):
+        np.testing.assert_array_equal(collected.voxels == value, mask)
+    assert names_of(segmentation) == ["liver", "liver", "liver (2)", "  ", ""], "the segmentation is left as it is"
+
+
 def test_255_segments_fit_and_256_do_not():
     reference = volume(grid())
     names = {f"structure {n}": n for n in range(1, 256)}

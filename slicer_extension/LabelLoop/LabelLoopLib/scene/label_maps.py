@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
@@ -15,7 +16,7 @@ from .errors import SceneError
 from .grid import Grid
 from .image_files import ImageData
 from .layers import Box, boxOf, fillIn, firstIndexOf, layerOf, matrixOf, voxelsOf
-from .segmentations import MOST_SEGMENTS, segmentIds
+from .segmentations import MOST_SEGMENTS
 from .volumes import ijkToRas, ownGridOf, toVtk, toWorld
 
 Shape = tuple[int, int, int]
@@ -45,6 +46,7 @@ class Collected:
         outside: What lies outside the volume, of each segment for which something does: number of voxels, in voxels of
             the volume.
         tooSmall: Segments drawn on finer voxels, so small that they fall between the volume's and leave no voxel.
+        renamed: The segment's own name by the one that it has here, where its own was missing or another's.
     """
 
     voxels: np.ndarray
@@ -53,6 +55,7 @@ class Collected:
     overlaps: list[Overlap] = field(default_factory=list)
     outside: dict[str, int] = field(default_factory=dict)
     tooSmall: list[str] = field(default_factory=list)
+    renamed: dict[str, str] = field(default_factory=dict)
 
     @property
     def image(self) -> ImageData:
@@ -60,21 +63,25 @@ class Collected:
         return ImageData(self.voxels, self.grid)
 
 
-def collect(segmentationNode: Any, volumeNode: Any) -> Collected:
+def collect(segmentationNode: Any, volumeNode: Any, rename: bool = False) -> Collected:
     """Gather all segments, visible or not, into a label map; the segmentation is left as it is.
 
     Segments drawn on other voxels than the volume's (finer, cropped, turned) are resampled, nearest neighbour.
+
+    Args:
+        rename: Call a segment that has no name, or another's, something else in the label map, and go on.
 
     Raises:
         SceneError: A segment has no name or another's, there are more than 255, or a transform cannot be followed.
     """
     grid = ownGridOf(volumeNode)
-    names = _namesOf(segmentationNode)
+    namesOfIds = _namesOf(segmentationNode, rename)
+    names = {name: value for value, name in enumerate(namesOfIds.values(), 1)}
     fillIn(segmentationNode)
     parts: list[tuple[Box, np.ndarray]] = []
     outside = np.zeros(256, np.int64)
     missed = np.zeros(256, bool)
-    for layer, values in _layersOf(segmentationNode, names).items():
+    for layer, values in _layersOf(segmentationNode, list(namesOfIds)).items():
         numbers = _numbered(voxelsOf(layer), values)
         layerToVolume = _layerToVolume(layer, segmentationNode, volumeNode)
         box, inside = _onto(layer, numbers, layerToVolume, grid.shape)
@@ -89,38 +96,65 @@ def collect(segmentationNode: Any, volumeNode: Any) -> Collected:
         np.maximum(voxels[box], inside, out=voxels[box])  # a later segment has a higher value
     lost = {name: int(outside[value]) for name, value in names.items() if outside[value]}
     tooSmall = [name for name, value in names.items() if missed[value]]
-    return Collected(voxels, grid, names, _overlapsOf(parts, names), lost, tooSmall)
+    own = _ownNames(segmentationNode)
+    renamed = {name: own[one] for one, name in namesOfIds.items() if name != own[one]}
+    return Collected(voxels, grid, names, _overlapsOf(parts, names), lost, tooSmall, renamed)
 
 
-def _namesOf(segmentationNode: Any) -> dict[str, int]:
-    known = segmentIds(segmentationNode)
-    for name, ids in known.items():
-        if not name.strip():
-            raise SceneError(_("A segment has no name: give it one in the Segment Editor."))
-        if len(ids) > 1:
-            raise SceneError(
-                _("{count} segments are called '{name}': rename them in the Segment Editor.").format(
-                    count=len(ids), name=name
-                )
-            )
-    if len(known) > MOST_SEGMENTS:
+def _ownNames(segmentationNode: Any) -> dict[str, str]:
+    """What each segment is called, by its id, in their order."""
+    segmentation = segmentationNode.GetSegmentation()
+    return {one: segmentation.GetSegment(one).GetName() or "" for one in segmentation.GetSegmentIDs()}
+
+
+def _namesOf(segmentationNode: Any, rename: bool) -> dict[str, str]:
+    """What each segment is called in the label map, by its id, in their order."""
+    names = _ownNames(segmentationNode)
+    if len(names) > MOST_SEGMENTS:
         raise SceneError(
             _("{count} segments are too many for a label map: at most {most} fit.").format(
-                count=len(known), most=MOST_SEGMENTS
+                count=len(names), most=MOST_SEGMENTS
             )
         )
-    return {name: value for value, name in enumerate(known, 1)}
+    if rename:
+        return dict(zip(names, _toldApart(list(names.values()))))
+    for name, often in Counter(names.values()).items():
+        if not name.strip():
+            raise SceneError(_("A segment has no name: give it one in the Segment Editor."))
+        if often > 1:
+            raise SceneError(
+                _("{count} segments are called '{name}': rename them in the Segment Editor.").format(
+                    count=often, name=name
+                )
+            )
+    return names
 
 
-def _layersOf(segmentationNode: Any, names: dict[str, int]) -> dict[Any, dict[int, int]]:
+def _toldApart(names: list[str]) -> list[str]:
+    """The first of several keeps its name, the others become ``liver (2)``, and those without one ``unnamed (1)``."""
+    taken = {name for name in names if name.strip()}
+    free = set(taken)
+    found = []
+    for name in names:
+        if name in free:
+            free.remove(name)
+        else:
+            base, first = (name, 2) if name.strip() else (_("unnamed"), 1)
+            name = next(one for one in (f"{base} ({n})" for n in range(first, MOST_SEGMENTS + 2)) if one not in taken)
+            taken.add(name)
+        found.append(name)
+    return found
+
+
+def _layersOf(segmentationNode: Any, ids: list[str]) -> dict[Any, dict[int, int]]:
     """The layers with voxels, and for each the new value of each value in it that is a segment's."""
     segmentation = segmentationNode.GetSegmentation()
     layers: dict[Any, dict[int, int]] = {}
-    for segmentId in segmentation.GetSegmentIDs():
+    for value, segmentId in enumerate(ids, 1):
         segment = segmentation.GetSegment(segmentId)
         layer = layerOf(segment)
         if layer is not None:
-            layers.setdefault(layer, {})[segment.GetLabelValue()] = names[segment.GetName()]
+            layers.setdefault(layer, {})[segment.GetLabelValue()] = value
     return layers
 
 
