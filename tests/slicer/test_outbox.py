@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -160,6 +161,14 @@ def test_the_oldest_comes_first(outbox: Outbox) -> None:
     for one, created in zip(put, moments, strict=True):
         outbox.note(one, created=created)
     assert [one.caseId for one in outbox.list()] == ["ct-1", "ct-3", "ct-4", "ct-2", "ct-0"]
+
+
+def test_the_newest_is_the_last_also_where_the_clock_goes_back(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    put = [outbox.put(HERE, "ct-1", draft(), label())]
+    for moment in (0.0, 5.0, 5.0):  # set to another day, and then stands still
+        monkeypatch.setattr("LabelLoopLib.workflow.outbox.time.time", lambda moment=moment: moment)
+        put.append(Outbox(outbox.folder).put(HERE, "ct-1", draft(), label()))
+    assert [one.id for one in outbox.find(HERE, "ct-1", "Dr. Grey")] == [one.id for one in put]
 
 
 def test_an_outbox_that_is_not_there_is_empty(outbox: Outbox) -> None:
@@ -354,6 +363,21 @@ def test_a_label_map_that_cannot_be_one_leaves_nothing(outbox: Outbox) -> None:
     with pytest.raises(OSError, match="fractions"):
         outbox.put(HERE, "ct-1", draft(), wrong)
     assert list(outbox.folder.iterdir()) == []
+
+
+def test_a_note_that_the_disk_does_not_take_is_known_all_the_same(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unsent = outbox.put(HERE, "ct-1", draft(), label())
+    write = Path.write_text
+
+    def cut_short(path: Path, text: str, **options: Any) -> int:
+        write(path, text[:20], **options)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", cut_short)
+    assert outbox.note(unsent, problem="The server refused.").problem == "The server refused."
+    assert outbox.list() == [unsent] and files_in(unsent.folder) == {"record.json", "label.nii"}
 
 
 # --- the program is killed -------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
@@ -21,6 +22,8 @@ _LABEL = "label.nii"
 _PACKED = "label.nii.gz"
 _PACKING_LEVEL = 1
 _LEFTOVER_SECONDS = 24 * 3600.0
+_LATER_SECONDS = 1e-6
+"""How much later than the ones before an annotation is where the clock has gone back, or stands still."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Unsent:
     Attributes:
         labelFile: The label map on the case's own grid, not compressed: writing it holds up the user interface. There
             is none if classes alone were answered.
-        created: Seconds since 1970.
+        created: Seconds since 1970; later than what was in the outbox before it, whatever the clock says.
         problem: Why it was not sent the last time, in words; empty before the first attempt.
         reopens: Whether it is a draft that nobody has asked for and that would take back a submission.
     """
@@ -77,7 +80,9 @@ class Outbox:
             OSError: The folder cannot be written to, or the disk is full; nothing is left there.
         """
         target = self.folder / (draft.submission or uuid.uuid4().hex)
-        unsent = Unsent(target, server, caseId, draft, time.time(), reopens=reopens)
+        newest = max((one.created for one in self.list()), default=0.0)
+        created = max(time.time(), newest + _LATER_SECONDS)
+        unsent = Unsent(target, server, caseId, draft, created, reopens=reopens)
         making = self.folder / f".{target.name}.part"
         shutil.rmtree(making, ignore_errors=True)
         making.mkdir(parents=True)
@@ -106,14 +111,18 @@ class Outbox:
         return file
 
     def note(self, unsent: Unsent, **changes: Any) -> Unsent:
-        """Change what is known of an annotation, for example its ``problem``; nothing if it is gone."""
+        """Change what is known of an annotation, for example its ``problem``; nothing if it is gone.
+
+        What the disk does not take is known to the caller alone: the annotation itself is on the disk all the same.
+        """
         changed = replace(unsent, **changes)
         making = unsent.folder / f"{_RECORD}.part"
         try:
             making.write_text(json.dumps(_toJson(changed)), encoding="utf-8")
             os.replace(making, unsent.folder / _RECORD)
-        except FileNotFoundError:
-            pass  # another Slicer has sent it
+        except OSError:  # another Slicer has sent it, or the disk is full
+            with contextlib.suppress(OSError):
+                making.unlink(missing_ok=True)
         return changed
 
     def remove(self, unsent: Unsent) -> None:
