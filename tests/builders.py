@@ -220,6 +220,7 @@ def as_format(connection: sqlite3.Connection, version: int) -> None:
         tuple(
             f"ALTER TABLE picks DROP COLUMN {column}" for column in ("place", "why", "classes", "agreement", "compared")
         ),
+        ("ALTER TABLE evidence DROP COLUMN outlines",),
     )
     for statements in reversed(undo[version - 1 :]):
         for statement in statements:

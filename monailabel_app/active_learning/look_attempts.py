@@ -25,12 +25,15 @@ class LookAttempt(BaseModel):
     version: int
     case_id: str
     fingerprint: str
+    outlines: int | None = None
     attempts: int = 1
 
 
-def note_attempt(store: Store, task: str, version: int, case_id: str, fingerprint: str) -> None:
+def note_attempt(
+    store: Store, task: str, version: int, case_id: str, fingerprint: str, outlines: int | None = None
+) -> None:
     """Note that a look begins."""
-    attempt = LookAttempt(task=task, version=version, case_id=case_id, fingerprint=fingerprint)
+    attempt = LookAttempt(task=task, version=version, case_id=case_id, fingerprint=fingerprint, outlines=outlines)
     with store.database.write() as connection:
         earlier = _last(store)
         if earlier is not None and attempt == earlier.model_copy(update={"attempts": 1}):
@@ -44,10 +47,10 @@ def fatal_look(store: Store) -> ScoreRow | None:
     if (
         last is None
         or last.attempts < MOST_ATTEMPTS
-        or last.case_id not in store.scores.missing(last.task, last.version)
+        or last.case_id not in store.scores.missing(last.task, last.version, last.outlines)
     ):
         return None
-    return ScoreRow(last.task, last.version, last.case_id, last.fingerprint, problem=TOO_OFTEN)
+    return ScoreRow(last.task, last.version, last.case_id, last.fingerprint, problem=TOO_OFTEN, outlines=last.outlines)
 
 
 def _last(store: Store) -> LookAttempt | None:

@@ -126,7 +126,8 @@ class ScoringRun(JobRun):
 
     def _look(self, case_id: str, version: LoadedVersion) -> None:
         fingerprint = self.store.catalogue.get(case_id).fingerprint
-        note_attempt(self.store, version.record.task, version.record.number, case_id, fingerprint)
+        outlines = outlines_for(version.record.task, self.store, self.registry)
+        note_attempt(self.store, version.record.task, version.record.number, case_id, fingerprint, outlines)
         evidence, problem = None, None
         try:
             evidence = self.looks.look(case_id, version)
@@ -135,7 +136,7 @@ class ScoringRun(JobRun):
         except Exception as error:  # one image must not keep all others from being looked at
             logger.exception("case '%s' could not be looked at", case_id)
             problem = f"{type(error).__name__}: {error}"
-        self.store.scores.put(row_of(evidence, version, case_id, fingerprint, problem))
+        self.store.scores.put(row_of(evidence, version, case_id, fingerprint, problem, outlines))
 
     def _count(self, task: str, number: int, done: int, of: int) -> None:
         message = f"{done} of {of} cases have scores by {task} v{number}"
@@ -152,7 +153,7 @@ def next_to_look_at(store: Store, registry: Registry) -> tuple[str, int, list[st
         number = registry.published_number(task)
         if number is None or waits_for_outlines(task, store, registry):
             continue
-        missing = store.scores.missing(task, number)
+        missing = store.scores.missing(task, number, outlines_for(task, store, registry))
         if missing:
             finished = store.annotations.submitted_case_ids(required_by(task, store.schemes.scheme))
             return task, number, sorted(missing, key=lambda case_id: (case_id in finished, _draw(case_id, number)))
@@ -166,8 +167,17 @@ def to_compare(store: Store) -> list[Pick]:
 
 def waits_for_outlines(task: str, store: Store, registry: Registry) -> bool:
     """Whether a version of the task cannot look yet, as it looks at a structure that no version outlines."""
+    return _looks_at_structure(task, store) and registry.published_number(SEGMENTATION) is None
+
+
+def outlines_for(task: str, store: Store, registry: Registry) -> int | None:
+    """The version of the segmentation that finds what the task looks at; None if that is the whole image."""
+    return registry.published_number(SEGMENTATION) if _looks_at_structure(task, store) else None
+
+
+def _looks_at_structure(task: str, store: Store) -> bool:
     group = groups_of(store.schemes.scheme).get(task)
-    return group is not None and group.segment is not None and registry.published_number(SEGMENTATION) is None
+    return group is not None and group.segment is not None
 
 
 def _draw(case_id: str, number: int) -> bytes:
@@ -175,7 +185,12 @@ def _draw(case_id: str, number: int) -> bytes:
 
 
 def row_of(
-    evidence: Evidence | None, version: LoadedVersion, case_id: str, fingerprint: str, problem: str | None = None
+    evidence: Evidence | None,
+    version: LoadedVersion,
+    case_id: str,
+    fingerprint: str,
+    problem: str | None = None,
+    outlines: int | None = None,
 ) -> ScoreRow:
     """Evidence as the index keeps it."""
     vectors = {"embedding": evidence.embedding, "gradient": evidence.gradient} if evidence is not None else {}
@@ -187,6 +202,7 @@ def row_of(
         record=evidence.model_dump(mode="json") if evidence is not None else {},
         vectors={name: vector for name, vector in vectors.items() if vector is not None},
         problem=problem,
+        outlines=outlines,
     )
 
 

@@ -12,7 +12,7 @@ from monailabel_app.active_learning.case_looks import required_by
 from monailabel_app.active_learning.case_pool import CasePool
 from monailabel_app.active_learning.evidence import COLD_START, Measure
 from monailabel_app.active_learning.next_case import DEFAULTS, NextCase
-from monailabel_app.active_learning.scoring import waits_for_outlines
+from monailabel_app.active_learning.scoring import outlines_for, waits_for_outlines
 from monailabel_app.active_learning.strategies import all_strategies
 from monailabel_app.active_learning.strategies.figures import case_scores, has_measure
 from monailabel_app.store.leases import Lease
@@ -95,7 +95,8 @@ class SelectionViews:
         published = self.pools.registry.published_number(task)
         of = self.store.catalogue.count()
         waits = published is not None and waits_for_outlines(task, self.store, self.pools.registry)
-        missing = len(self.store.scores.missing(task, published)) if published is not None else of
+        outlines = outlines_for(task, self.store, self.pools.registry)
+        missing = len(self.store.scores.missing(task, published, outlines)) if published is not None else of
         scores, version = self._scores(task)
         can_score = published is not None and not waits
         state = ScoringState.NONE if not can_score else ScoringState.SCORING if missing else ScoringState.READY

@@ -205,7 +205,12 @@ ALTER TABLE picks ADD COLUMN agreement REAL;
 ALTER TABLE picks ADD COLUMN compared INTEGER NOT NULL DEFAULT 0;
 """
 
-_STEPS = (_FIRST, _SUBMISSIONS, _STRATA, _BANK, _SELECTION, _PICKS)
+_OUTLINES = """
+-- version of the segmentation whose outlines were looked at; NULL: the whole image was
+ALTER TABLE evidence ADD COLUMN outlines INTEGER;
+"""
+
+_STEPS = (_FIRST, _SUBMISSIONS, _STRATA, _BANK, _SELECTION, _PICKS, _OUTLINES)
 """What makes the index of each format from the one before; steps are added, never changed."""
 
 SCHEMA_VERSION = len(_STEPS)

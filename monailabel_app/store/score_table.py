@@ -25,7 +25,9 @@ class ScoreRow:
         fingerprint: Of the image that was looked at; a row for another one is out of date.
         record: Anything that JSON can hold.
         vectors: Float32 arrays of one axis, by name.
-        problem: Why nothing could be said, in plain words; the case is not looked at again by this version.
+        problem: Why nothing could be said, in plain words; the case is not looked at again by this version (by other
+            outlines it is).
+        outlines: Of a look at a structure: the version of the segmentation that was in use to find it.
     """
 
     task: str
@@ -35,6 +37,7 @@ class ScoreRow:
     record: Mapping[str, Any] = field(default_factory=dict)
     vectors: Mapping[str, np.ndarray] = field(default_factory=dict)
     problem: str | None = None
+    outlines: int | None = None
 
 
 class ScoreTable:
@@ -47,7 +50,7 @@ class ScoreTable:
         """Keep rows, all or none, in the place of earlier ones of the same version and case."""
         values = [_values(row) for row in rows]
         with self.database.write() as connection:
-            connection.executemany("INSERT OR REPLACE INTO evidence VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+            connection.executemany("INSERT OR REPLACE INTO evidence VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
 
     def get(self, task: str, version: int, case_id: str) -> ScoreRow | None:
         query = "SELECT * FROM evidence WHERE task = ? AND version = ? AND case_id = ?"
@@ -79,16 +82,22 @@ class ScoreTable:
         )
         return {row["case_id"] for row in rows}
 
-    def missing(self, task: str, version: int) -> list[str]:
-        """Ids of the usable cases that a version has not looked at, in their order."""
+    def missing(self, task: str, version: int, outlines: int | None = None) -> list[str]:
+        """Ids of the usable cases that a version has not looked at, in their order.
+
+        Args:
+            outlines: Of a task that looks at a structure: the version of the segmentation that finds it now. What was
+                said by another's outlines is out of date; it counts until it is said anew.
+        """
         rows = self.database.rows(
             "SELECT k.id FROM cases k"
             " LEFT JOIN evidence e ON e.task = ? AND e.version = ? AND e.case_id = k.id"
             " WHERE k.removed = 0 AND k.present = 1 AND k.problem IS NULL"
-            " AND (e.case_id IS NULL OR e.fingerprint != k.fingerprint)"
+            " AND (e.case_id IS NULL OR e.fingerprint != k.fingerprint OR e.outlines IS NOT COALESCE(?, e.outlines))"
             " ORDER BY k.id",
             task,
             version,
+            outlines,
         )
         return [row["id"] for row in rows]
 
@@ -123,7 +132,7 @@ def _values(row: ScoreRow) -> tuple[object, ...]:
     if row.problem is not None:
         kept["problem"] = row.problem
     blob = b"".join(vector.tobytes() for vector in vectors.values()) or None
-    return row.task, row.version, row.case_id, row.fingerprint, json.dumps(kept), blob, time.time()
+    return row.task, row.version, row.case_id, row.fingerprint, json.dumps(kept), blob, time.time(), row.outlines
 
 
 def _row(row: sqlite3.Row) -> ScoreRow:
@@ -141,4 +150,5 @@ def _row(row: sqlite3.Row) -> ScoreRow:
         record=kept["record"],
         vectors=vectors,
         problem=kept.get("problem"),
+        outlines=row["outlines"],
     )

@@ -69,6 +69,21 @@ def test_a_case_whose_image_has_changed_is_missing_again(store: Store) -> None:
     assert [one.case_id for one in store.scores.of_version("segmentation", 1)[0]] == ["a", "c"]
 
 
+def test_a_case_whose_structure_another_version_outlined_is_missing_and_its_score_counts_until_then(
+    store: Store,
+) -> None:
+    store.scores.put(row(store, "a", outlines=1), row(store, "b", outlines=1, problem="No lesion was found."))
+    store.scores.put(row(store, "c"))
+    assert store.scores.missing("segmentation", 1, outlines=1) == ["c"]
+    assert store.scores.missing("segmentation", 1, outlines=2) == ["a", "b", "c"]
+    assert store.scores.looked_at("segmentation", 1) == {"a", "b", "c"}
+    store.scores.put(row(store, "b", outlines=2))
+    assert store.scores.missing("segmentation", 1, outlines=2) == ["a", "c"]
+    assert store.scores.problems("segmentation", 1) == {}
+    assert store.scores.get("segmentation", 1, "b").outlines == 2
+    assert store.scores.missing("segmentation", 1) == [], "what looks at the whole image needs no outlines"
+
+
 def test_the_two_newest_versions_and_the_named_one_are_kept(store: Store) -> None:
     for version in range(1, 6):
         store.scores.put(row(store, "a", version))

@@ -19,16 +19,20 @@ from monailabel_app.active_learning.agreement import agreement_with
 from monailabel_app.active_learning.case_pool import CasePool
 from monailabel_app.active_learning.evidence import COLD_START, Evidence
 from monailabel_app.active_learning.given import Asked
+from monailabel_app.active_learning.look_attempts import fatal_look, note_attempt
 from monailabel_app.active_learning.next_case import NextCase
 from monailabel_app.active_learning.pool_embedding import want_embeddings
 from monailabel_app.active_learning.prepared_volumes import BoundedFolder, PreparedVolumes
 from monailabel_app.active_learning.scoring import ScoringRun, next_to_look_at, to_compare
 from monailabel_app.active_learning.scoring_watch import ScoringWatch
+from monailabel_app.active_learning.selection_views import ScoringState, SelectionViews
+from monailabel_app.errors import BadInput
 from monailabel_app.inference.service import LoadedVersion, load_version
 from monailabel_app.models.networks import build_network, weights_of
 from monailabel_app.models.registry import Registry
 from monailabel_app.store.annotations import Revision, Status
 from monailabel_app.store.picks import Pick
+from monailabel_app.store.scheme import Scheme
 from monailabel_app.store.store import Store
 from monailabel_app.training.jobs import SCORING, Job, JobState, JobTable, TrainingRequest
 from monailabel_app.training.queue import TrainingQueue
@@ -278,6 +282,71 @@ def test_a_case_is_looked_at_again_after_it_has_ended_the_process_once(store: St
     JobTable(store.database).end(job.id, JobState.FAILED, "the machine was switched off")
     assert run_here(store, registry).state is JobState.DONE
     assert store.scores.problems("segmentation", number) == {}
+
+
+# --- what looks at a structure ---------------------------------------------------------------------------------------
+
+GRADE = {"name": "grade", "classes": ["1", "2"], "scope": "segment", "segment": "liver"}
+GRADING = "classification-liver"
+
+
+def publish_grading(store: Store, registry: Registry) -> int:
+    """A version of what is asked about the liver, to look with in name only."""
+    store.schemes.set(Scheme.of({"attributes": [GRADE]}))
+    record = registry.register(version_record(GRADING), weights_of(build_network(small_plan("liver"))))
+    registry.publish(GRADING, record.number, "test", "for the test")
+    return record.number
+
+
+def look_with_next(store: Store, registry: Registry, problem: str | None = None) -> tuple[str, int]:
+    """Look at all that the next version has to look at; return task and number."""
+    jobs = JobTable(store.database)
+    run = ScoringRun(jobs.add(REQUEST), jobs, store, registry)
+
+    def look(case_id: str, version: LoadedVersion) -> Evidence:
+        if problem is not None:
+            raise BadInput(problem)
+        return Evidence(case_id=case_id, task=version.record.task, version=version.record.number)
+
+    run.looks = SimpleNamespace(look=look)
+    task, number, missing = next_to_look_at(store, registry)
+    for case_id in missing:
+        run._look(case_id, LoadedVersion(registry.get(task, number), None))
+    return task, number
+
+
+def test_a_structure_is_looked_at_again_once_another_segmentation_is_published(
+    store: Store, registry: Registry
+) -> None:
+    publish(registry)
+    look_with_next(store, registry)
+    number = publish_grading(store, registry)
+    look_with_next(store, registry, "the liver was not found")
+    assert set(store.scores.problems(GRADING, number)) == set(NAMES)
+    assert next_to_look_at(store, registry) is None, "by these outlines nothing else is to be said"
+    publish(registry)
+    assert look_with_next(store, registry)[0] == "segmentation"
+    views = SelectionViews(store, pools := CasePool(store, registry), NextCase(store, pools))
+    before = views.scores(GRADING)
+    assert (before.state, before.done) == (ScoringState.SCORING, 0)
+    assert look_with_next(store, registry) == (GRADING, number)
+    assert store.scores.problems(GRADING, number) == {}
+    assert next_to_look_at(store, registry) is None and views.scores(GRADING).state is ScoringState.READY
+
+
+def test_a_look_that_ended_the_process_is_tried_again_with_the_next_segmentation(
+    store: Store, registry: Registry
+) -> None:
+    publish(registry)
+    fingerprint = store.catalogue.get(NAMES[0]).fingerprint
+    for _ in range(2):
+        note_attempt(store, GRADING, 1, NAMES[0], fingerprint, outlines=1)
+    fatal = fatal_look(store)
+    assert fatal is not None and fatal.outlines == 1
+    store.scores.put(fatal)
+    assert fatal_look(store) is None
+    note_attempt(store, GRADING, 1, NAMES[0], fingerprint, outlines=2)
+    assert fatal_look(store) is None, "with these outlines it is the first time"
 
 
 # --- what was submitted against what was predicted -------------------------------------------------------------------
