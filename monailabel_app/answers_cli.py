@@ -60,7 +60,7 @@ def import_answers(
 ) -> None:
     """Save the answers of a table as annotations; if one does not fit, none is saved."""
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_bytes().decode("utf-8")  # and not as text, where ends of lines within a cell would change
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{file} cannot be read: {error}") from error
     rows = from_json(text) if file.suffix.lower() == ".json" else from_csv(text)

@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 CASE, AUTHOR, STATUS = "case", "author", "status"
 _FIXED = (CASE, AUTHOR, STATUS)
+_ESCAPE = "answers."
+"""What begins the column of an attribute whose name is that of another column, as ``answers.status``."""
 NOT_SURE = "?"
 SEPARATOR = "; "
 _QUOTED = ("[", '"')
@@ -38,12 +40,14 @@ class AnswerRow:
 
 
 def export_rows(store: Store) -> list[AnswerRow]:
-    """The current answers of every author, in the order of case ids."""
+    """The current answers of every author, in the order of case ids, without those of cases that were taken out."""
     rows = store.database.rows(
         "SELECT a.case_id, a.author, a.status, a.classification FROM current_annotations c"
-        " JOIN annotations a ON a.id = c.annotation WHERE a.classification IS NOT NULL ORDER BY a.case_id, a.author"
+        " JOIN annotations a ON a.id = c.annotation JOIN cases k ON k.id = c.case_id"
+        " WHERE a.classification IS NOT NULL AND k.removed = 0 ORDER BY a.case_id, a.author"
     )
-    return [AnswerRow(row["case_id"], json.loads(row["classification"]), row["author"], row["status"]) for row in rows]
+    given = ((row, json.loads(row["classification"])) for row in rows)
+    return [AnswerRow(row["case_id"], answers, row["author"], row["status"]) for row, answers in given if answers]
 
 
 def import_rows(store: Store, rows: Iterable[AnswerRow], author: str) -> int:
@@ -80,7 +84,9 @@ def _import_row(store: Store, row: AnswerRow, author: str) -> Status:
     status = Status(row.status or (before.status if before is not None else Status.FINAL))
     earlier = before.classification if before is not None else None
     answers = store.schemes.merged(row.answers, earlier)
-    revision = Revision(status=status, classification=answers)
+    # An answer that is known already says nothing of the classes that came into the scheme since.
+    new = tuple(name for name, answer in answers.items() if name not in (earlier or {}) or earlier[name] != answer)
+    revision = Revision(status=status, classification=answers, answered=new)
     check_revision(author, revision)
     if not row.answers or (before is not None and (before.status, earlier) == (status, answers)):
         return status
@@ -147,17 +153,17 @@ def to_json(rows: Sequence[AnswerRow]) -> str:
 
 
 def from_json(text: str) -> list[AnswerRow]:
-    """What `to_json` writes; author and status may be missing.
+    """What `to_json` writes; author and status may be missing or null.
 
     Raises:
         BadInput: It has another form.
     """
     try:
         return [
-            AnswerRow(str(one[CASE]), dict(one["answers"]), str(one.get(AUTHOR, "")), str(one.get(STATUS, "")))
+            AnswerRow(str(one[CASE]), dict(one["answers"]), str(one.get(AUTHOR) or ""), str(one.get(STATUS) or ""))
             for one in json.loads(text)
         ]
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise BadInput(
             'the answers are no JSON list of objects like {"case": "a", "answers": {"diagnosis": "benign"}}'
         ) from error
@@ -169,12 +175,14 @@ def from_json(text: str) -> list[AnswerRow]:
 def to_csv(rows: Sequence[AnswerRow]) -> str:
     """A column for each attribute: a class, several joined by ``;``, ``?`` for "not sure", empty where not asked."""
     attributes = list(dict.fromkeys(name for row in rows for name in row.answers))
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow([*_FIXED, *attributes])
+    lines = [[*_FIXED, *(_column(name) for name in attributes)]]
     for row in rows:
         cells = [_cell(row.answers[name]) if name in row.answers else "" for name in attributes]
-        table.writerow([row.case_id, row.author, row.status, *cells])
+        lines.append([row.case_id, row.author, row.status, *cells])
+    # Python quotes a line feed of its own accord, but not a carriage return, which begins a line for any reader.
+    returns = any("\r" in cell for line in lines for cell in line)
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL).writerows(lines)
     return text.getvalue()
 
 
@@ -193,22 +201,35 @@ def from_csv(text: str) -> list[AnswerRow]:
         raise BadInput(f"the table is not well-formed CSV: {error}") from error
     if CASE not in columns:
         raise BadInput(f"the table has no column '{CASE}'; it has: {', '.join(columns)}")
+    attributes = {column: column.removeprefix(_ESCAPE) for column in columns if column and column not in _FIXED}
     rows = []
     for line in lines:
-        cells = {name: value for name, value in line.items() if name and name not in _FIXED and value}
-        answers = {name: _answer(value) for name, value in cells.items()}
+        cells = {name: line[column] or "" for column, name in attributes.items()}
+        answers = {name: _answer(cell) for name, cell in cells.items() if cell.strip()}
         rows.append(AnswerRow(line[CASE] or "", answers, line.get(AUTHOR) or "", line.get(STATUS) or ""))
     return rows
 
 
+def _column(attribute: str) -> str:
+    taken = not attribute or attribute.casefold() in _FIXED or attribute.startswith(_ESCAPE)
+    return _ESCAPE + attribute if taken else attribute
+
+
 def _cell(answer: Any) -> str:
+    """As people write it if that reads as the same answer, else as JSON."""
     if answer is None:
         return NOT_SURE
-    if isinstance(answer, str) and answer != NOT_SURE and not answer.startswith(_QUOTED) and ";" not in answer:
-        return answer
-    if isinstance(answer, list) and len(answer) > 1 and all(isinstance(x, str) and ";" not in x for x in answer):
-        return SEPARATOR.join(answer)
-    return json.dumps(answer, ensure_ascii=False)
+    plain = answer
+    if isinstance(answer, list) and all(isinstance(one, str) for one in answer):
+        plain = SEPARATOR.join(answer)
+    return plain if isinstance(plain, str) and _reads_as(plain, answer) else json.dumps(answer, ensure_ascii=False)
+
+
+def _reads_as(cell: str, answer: Any) -> bool:
+    try:
+        return bool(cell) and _answer(cell) == answer
+    except BadInput:
+        return False
 
 
 def _answer(cell: str) -> Any:
@@ -218,6 +239,6 @@ def _answer(cell: str) -> Any:
     if cell.startswith(_QUOTED):
         try:
             return json.loads(cell)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BadInput(f"{cell[:60]} is not well-formed JSON, as a cell is that begins so") from error
     return [one.strip() for one in cell.split(";") if one.strip()] if ";" in cell else cell
