@@ -10,14 +10,8 @@ import SimpleITK as sitk
 from torch import Tensor
 
 from monailabel_app.augmentation.masks import MaskDraw
+from monailabel_app.inference.stored import STORED_COLOURS, STORED_GREY
 from monailabel_app.models.plan import IntensityKind, Normalisation
-
-MR_SCALE, MR_OFFSET = 100.0, 500.0
-"""Grey values without a unit are stored as ``value * 100 + 500``: whole numbers, and hardly ever 0, which means that
-nothing was scanned there."""
-
-
-COLOUR_SCALE, COLOUR_OFFSET = 50.0, 128.0
 
 
 @dataclass(frozen=True)
@@ -90,10 +84,10 @@ class SyntheticClassImage:
 
 
 def grey_values(values: np.ndarray, how: Normalisation) -> np.ndarray:
-    """Normalised values in Hounsfield units (``ct``), or on the scale of stored MR images."""
+    """Normalised values in Hounsfield units (``ct``), or as they are stored without a unit."""
     if how.kind is IntensityKind.CT:
         return values * how.std + how.mean
-    return values * MR_SCALE + MR_OFFSET
+    return STORED_GREY.to_stored(values)
 
 
 def to_image(values: np.ndarray, how: Normalisation, spacing: Sequence[float]) -> sitk.Image:
@@ -107,7 +101,7 @@ def to_image(values: np.ndarray, how: Normalisation, spacing: Sequence[float]) -
 
 def to_colour_image(values: np.ndarray) -> sitk.Image:
     """A picture of normalised values ``3 x H x W`` (axes ``i, j``): 8-bit red, green and blue."""
-    grey = np.clip(np.round(values * COLOUR_SCALE + COLOUR_OFFSET), 0, 255).astype(np.uint8)
+    grey = np.clip(np.round(STORED_COLOURS.to_stored(values)), 0, 255).astype(np.uint8)
     return sitk.GetImageFromArray(np.ascontiguousarray(grey.transpose(2, 1, 0)), isVector=True)
 
 

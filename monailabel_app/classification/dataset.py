@@ -17,7 +17,8 @@ from monailabel_app.classification.plan import Balance, ClassificationPlan
 from monailabel_app.classification.preparation import prepare_image, read_case_image, segment_mask
 from monailabel_app.classification.targets import Targets, case_weights, targets_of
 from monailabel_app.errors import BadInput, GeometryMismatch
-from monailabel_app.store.images import read_image
+from monailabel_app.inference.stored import STORED_COLOURS, STORED_GREY, StoredScale
+from monailabel_app.store.images import PICTURE_SUFFIXES, image_suffix, read_image
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,12 @@ class ClassifiedCase:
         id: The case's name in messages and results.
         image: The image file, or the slices of a DICOM series.
         answers: By attribute; null is "not sure". An attribute that is missing was not asked.
-        modality: DICOM modality (``CT``, ``MR``, ...), if known.
+        modality: DICOM modality (``CT``, ``MR``, ...), if known. Of a synthetic image: CT if its grey values are
+            Hounsfield units.
         region: A label map on the image's voxels, for models that look at a segment.
         region_value: The segment's value in it; none for all voxels but 0.
         patient: Cases of one patient belong together.
+        synthetic: Whether a generator made it.
     """
 
     id: str
@@ -41,6 +44,14 @@ class ClassifiedCase:
     region: Path | None = None
     region_value: int | None = None
     patient: str = ""
+    synthetic: bool = False
+
+    @property
+    def stored(self) -> StoredScale | None:
+        """The scale of values that are normalised already; none for those that are not."""
+        if not self.synthetic or self.modality == "CT" or not isinstance(self.image, Path):
+            return None
+        return STORED_COLOURS if image_suffix(self.image) in PICTURE_SUFFIXES else STORED_GREY
 
 
 @dataclass(frozen=True)
@@ -72,7 +83,7 @@ def prepare_example(case: ClassifiedCase, plan: ClassificationPlan) -> PreparedE
     image = read_case_image(case.image, plan.channels)
     region = read_region(case) if plan.region is not None else None
     try:
-        tensor = prepare_image(image, plan, region).tensor
+        tensor = prepare_image(image, plan, region, case.stored).tensor
     except (BadInput, GeometryMismatch) as error:
         raise type(error)(f"{case.id}: {error}") from error
     return PreparedExample(case.id, tensor.half(), targets_of(case.answers, plan))

@@ -17,6 +17,7 @@ from torch.nn import functional
 from monailabel_app.classification.plan import ClassificationPlan
 from monailabel_app.errors import BadInput, GeometryMismatch
 from monailabel_app.inference.preparation import Layout, canonical_axes, normalise, resample
+from monailabel_app.inference.stored import StoredScale
 from monailabel_app.store.geometry import Geometry
 from monailabel_app.store.images import PICTURE_SUFFIXES, image_suffix, read_image, read_series
 from monailabel_app.store.pixels import grey
@@ -84,7 +85,12 @@ def segment_mask(label: sitk.Image, value: int | None) -> sitk.Image:
     return mask
 
 
-def prepare_image(image: sitk.Image, plan: ClassificationPlan, region: sitk.Image | None = None) -> PreparedImage:
+def prepare_image(
+    image: sitk.Image,
+    plan: ClassificationPlan,
+    region: sitk.Image | None = None,
+    stored: StoredScale | None = None,
+) -> PreparedImage:
     """Take the part that the plan asks for, turn it to canonical axes, bring it to the plan's size, normalise it.
 
     With a spacing, the part lies in the middle of the plan's window and is padded with its lowest value; one that is
@@ -95,6 +101,7 @@ def prepare_image(image: sitk.Image, plan: ClassificationPlan, region: sitk.Imag
         image: 2D or 3D, grey or with three colours; a volume of one slice goes with a 2D plan.
         plan: What the network takes.
         region: A mask of the segment on the image's voxels (see `segment_mask`), for plans with a region.
+        stored: The scale that normalised values were written on; by default, they are to be normalised.
 
     Raises:
         BadInput: The image has not the plan's number of dimensions, or the region is missing or empty.
@@ -115,7 +122,7 @@ def prepare_image(image: sitk.Image, plan: ClassificationPlan, region: sitk.Imag
     )
     voxels = _channels(image, plan.channels).reshape(-1, *plane)[(slice(None), *box)]
     values = torch.from_numpy(np.nan_to_num(np.array(voxels, dtype=np.float32), copy=False))
-    values = normalise(layout.to_canonical(resample(values, layout.array_work_shape)), plan.normalisation)
+    values = normalise(layout.to_canonical(resample(values, layout.array_work_shape)), plan.normalisation, stored)
     tensor, inside = _padded(values, plan.size, float(values.amin()))
     if plan.region is not None:
         segment = (sitk.GetArrayViewFromImage(region).reshape(plane)[box] != 0).astype(np.float32)[None]

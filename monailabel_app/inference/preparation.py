@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from monailabel_app.errors import BadInput
+from monailabel_app.inference.stored import StoredScale
 from monailabel_app.models.plan import IntensityKind, Normalisation, Plan
 from monailabel_app.store.geometry import Geometry
 
@@ -113,8 +114,11 @@ def canonical_axes(geometry: Geometry, dimension: int) -> tuple[list[int], list[
     return image_axes.tolist(), (cosines[patient_axes, image_axes] < 0).tolist()
 
 
-def prepare(image: sitk.Image, plan: Plan) -> Prepared:
+def prepare(image: sitk.Image, plan: Plan, stored: StoredScale | None = None) -> Prepared:
     """Turn to canonical axes, resample to the plan's spacing, normalise. Oblique images keep their residual tilt.
+
+    Args:
+        stored: The scale that normalised grey values were written on; by default, they are to be normalised.
 
     Raises:
         BadInput: The image has not the plan's number of dimensions.
@@ -125,7 +129,7 @@ def prepare(image: sitk.Image, plan: Plan) -> Prepared:
     values = torch.from_numpy(np.nan_to_num(voxels, copy=False).reshape(layout.plane_shape))
     # Interpolate before turning the axes: the array is read in the order in which it lies in memory.
     values = layout.to_canonical(resample(values[None], layout.array_work_shape))
-    return Prepared(normalise(values, plan.normalisation), geometry, layout)
+    return Prepared(normalise(values, plan.normalisation, stored), geometry, layout)
 
 
 def restore(logits: Tensor, prepared: Prepared) -> np.ndarray:
@@ -163,8 +167,14 @@ def resample(channels: Tensor, shape: tuple[int, ...]) -> Tensor:
     return channels
 
 
-def normalise(values: Tensor, how: Normalisation) -> Tensor:
-    """Grey values of one image to about zero mean and unit standard deviation (see `Normalisation`)."""
+def normalise(values: Tensor, how: Normalisation, stored: StoredScale | None = None) -> Tensor:
+    """Grey values of one image to about zero mean and unit standard deviation (see `Normalisation`).
+
+    Args:
+        stored: The scale of values that are normalised already: they are only read back.
+    """
+    if stored is not None:
+        return stored.from_stored(values)
     if how.kind is IntensityKind.CT:
         return values.clamp_(*how.clip).sub_(how.mean).div_(how.std)
     sample = values.flatten()[:: max(1, values.numel() // STATISTICS_VOXELS)]

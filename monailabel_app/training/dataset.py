@@ -15,6 +15,7 @@ from torch import Tensor
 
 from monailabel_app.errors import GeometryMismatch
 from monailabel_app.inference.preparation import Layout, prepare, resample
+from monailabel_app.inference.stored import STORED_GREY, StoredScale
 from monailabel_app.models.plan import Plan
 from monailabel_app.store.geometry import Geometry
 from monailabel_app.store.images import read_image, read_series
@@ -37,7 +38,8 @@ class TrainingCase:
         label_names: What the annotator was asked for: name to voxel value *in this file*. Values differ freely
             between files; only names carry meaning. A name that is missing here was not annotated in this case
             (it may be in the image unmarked), while a name that is here without a voxel is truly absent.
-        modality: DICOM modality (``CT``, ``MR``, ...), if known.
+        modality: DICOM modality (``CT``, ``MR``, ...), if known. Of a synthetic case: CT if its grey values are
+            Hounsfield units; otherwise they are normalised ones as they are stored.
         synthetic: Whether a generator made it.
         share: Synthetic cases are drawn, all together, at most so many times as often as real ones.
     """
@@ -49,6 +51,11 @@ class TrainingCase:
     modality: str | None = None
     synthetic: bool = False
     share: float = 1.0
+
+    @property
+    def stored(self) -> StoredScale | None:
+        """The scale of grey values that are normalised already; none for those that are not."""
+        return STORED_GREY if self.synthetic and self.modality != "CT" else None
 
 
 @dataclass(frozen=True)
@@ -110,7 +117,7 @@ def prepare_case(case: TrainingCase, plan: Plan) -> PreparedCase:
         BadInput: The image has not the plan's number of dimensions.
     """
     image, label = read_case(case)
-    prepared = prepare(image, plan)
+    prepared = prepare(image, plan, case.stored)
     target = _resampled(channel_map(label, case, plan), prepared.layout)
     missing = [False, *(name not in case.label_names for name in plan.labels)]
     return PreparedCase(

@@ -30,7 +30,6 @@ from monailabel_app.augmentation.synthetic import (
 )
 from monailabel_app.augmentation.trainer import fit_adversarial
 from monailabel_app.errors import BadInput
-from monailabel_app.inference.preparation import prepare
 from monailabel_app.models.plan import IntensityKind, Normalisation
 from monailabel_app.store.bank import SampleState
 from monailabel_app.training.dataset import TrainingCase, prepare_case
@@ -143,13 +142,6 @@ def test_a_saved_pair_is_read_again_as_it_was_made(tmp_path: Path) -> None:
     prepared = prepare_case(case, plan)
     np.testing.assert_array_equal(prepared.target.numpy(), target)
     np.testing.assert_allclose(prepared.image[0].float().numpy(), values, atol=0.02)
-
-
-def test_images_without_a_unit_look_the_same_to_a_network_after_they_were_saved() -> None:
-    plan = small_plan("liver")
-    values = np.random.default_rng(0).normal(size=(12, 12, 12)).astype(np.float32)
-    again = prepare(to_image(values, plan.normalisation, plan.spacing), plan).tensor[0].numpy()
-    assert np.corrcoef(values.ravel(), again.ravel())[0, 1] > 0.995
 
 
 def test_a_coloured_picture_keeps_its_colours() -> None:

@@ -9,7 +9,9 @@ import numpy as np
 from monailabel_app.augmentation.checks.judged import Judged, evenly
 from monailabel_app.augmentation.synthetic import to_image
 from monailabel_app.inference.predictor import Predictor
-from monailabel_app.models.plan import Plan
+from monailabel_app.inference.preparation import prepare, restore
+from monailabel_app.inference.stored import STORED_GREY
+from monailabel_app.models.plan import IntensityKind, Plan
 from monailabel_app.store.checks import Check
 from monailabel_app.training.dataset import PreparedCase
 
@@ -36,14 +38,16 @@ class Resegmentation:
     def __init__(self, plan: Plan, cases: Sequence[PreparedCase], predictor: Predictor | None) -> None:
         self.plan = plan
         self._predictor = predictor
-        chosen = evenly(list(cases), MOST_CASES) if predictor is not None else []
+        chosen = evenly(list(cases), MOST_CASES) if self._why_unmeasured() is None else []
         self._real = [self.dice(Judged.of_case(case)) for case in chosen]
 
     def dice(self, judged: Judged) -> dict[int, float]:
-        """Dice of each label looked at; of an edit, within the hole. The segmenter sees the image as it is stored."""
+        """Dice of each label looked at; of an edit, within the hole. The segmenter sees the image as training does."""
         assert self._predictor is not None
-        image = to_image(judged.image, self.plan.normalisation, self.plan.spacing)
-        found = self._predictor.predict(image).label_map.transpose()
+        how = self.plan.normalisation
+        image = to_image(judged.image, how, self.plan.spacing)
+        prepared = prepare(image, self._predictor.plan, STORED_GREY if how.kind is IntensityKind.MR else None)
+        found = restore(self._predictor.logits(prepared), prepared).transpose()
         region = np.ones(found.shape, bool) if judged.hole is None else judged.hole
         known = {name: channel for channel, name in enumerate(self._predictor.plan.labels, start=1)}
         scores = {}
@@ -55,8 +59,9 @@ class Resegmentation:
         return scores
 
     def check(self, judged: Judged) -> Check:
-        if self._predictor is None:
-            return _unmeasured("no segmentation model is published yet")
+        reason = self._why_unmeasured()
+        if reason is not None:
+            return _unmeasured(reason)
         scores = self.dice(judged)
         if not scores:
             return _unmeasured("the published segmentation model knows none of the labels that were made")
@@ -73,6 +78,15 @@ class Resegmentation:
             reason=f"The published segmenter finds the mask with Dice {value:.2f} (at least {limit:.2f}): {verdict}.",
             details={self.plan.labels[channel - 1]: dice for channel, dice in scores.items()},
         )
+
+    def _why_unmeasured(self) -> str | None:
+        """Why the segmenter cannot be asked about any image."""
+        if self._predictor is None:
+            return "no segmentation model is published yet"
+        kinds = self.plan.normalisation.kind, self._predictor.plan.normalisation.kind
+        if kinds == (IntensityKind.MR, IntensityKind.CT):
+            return "the published segmentation model needs Hounsfield units, and these images have none"
+        return None
 
 
 def _unmeasured(why: str) -> Check:
