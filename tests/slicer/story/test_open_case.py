@@ -14,6 +14,7 @@ from LabelLoopLib.scene.image_files import ImageData
 from LabelLoopLib.scene.volumes import addVolume, gridOf
 
 from tests.slicer.bed.waiting import run_events, wait_for
+from tests.slicer.scene_cases import warp
 
 from .clinician import Clinician
 from .proxy import Proxy
@@ -142,6 +143,80 @@ def test_unsaved_work_is_kept_when_things_are_closed(clinic: Enter, site: Site, 
     assert (again.drawn()["spleen"] == (drawn == 2)).all()
     again.submit()
     assert again.outbox() == [] and statuses(site, "phantom_002", anna.name)[-1] == "final"
+
+
+def test_segments_of_one_name_or_none_are_kept_when_the_scene_is_closed(clinic: Enter, site: Site) -> None:
+    anna = clinic().connect(site.url)
+    case = anna.open("phantom_004")
+    drawn = anna.draw_something()
+    inner = case.segmentation.GetSegmentation()
+    inner.GetSegment(inner.GetSegmentIdBySegmentName("spleen")).SetName("liver")
+    inner.GetSegment(inner.GetSegmentIdBySegmentName("lesion")).SetName(" ")
+    slicer.mrmlScene.Clear()
+    anna.wait_until_sent()
+    assert statuses(site, "phantom_004", anna.name) == ["draft"]
+    assert "'liver (2)'" in anna.notice("rescued").text and "'unnamed (1)'" in anna.notice("rescued").text
+    anna.open("phantom_004")
+    assert (anna.drawn()["liver"] == (drawn == 1)).all() and (anna.drawn()["liver (2)"] == (drawn == 2)).all()
+
+
+def test_a_drawing_that_cannot_become_a_label_map_is_kept_as_a_file_and_the_rest_as_a_draft(
+    clinic: Enter, site: Site
+) -> None:
+    anna = clinic().connect(site.url)
+    case = anna.open("phantom_004")
+    drawn = anna.draw_something()
+    warp(case.segmentation)
+    anna.place.casework.writeComment("warped")
+    anna.place.close()
+    assert anna.outbox() == ["phantom_004"]
+    again = clinic(computer="Anna").connect(site.url)
+    (file,) = again.place.rescues.files()
+    assert file.name in again.notice("rescued").text and file.name.startswith("phantom_004_")
+    assert again.open("phantom_004").comment == "warped"
+    rescued = slicer.util.loadSegmentation(str(file))
+    assert (again.drawn(rescued)["spleen"] == (drawn == 2)).all()
+    again.questions.answers = ["delete", "discard"]
+    again.press("rescued", "Delete them")
+    assert not file.exists() and again.place.notices.find("rescued") is None
+    assert again.place.casework.closeCase()
+
+
+def overlapping(clinician: Clinician) -> tuple[np.ndarray, np.ndarray]:
+    """Draw liver and spleen where they share 3 x 6 x 6 voxels; returns both."""
+    liver = np.zeros(slicer.util.arrayFromVolume(clinician.case.volume).shape, bool)
+    spleen = liver.copy()
+    liver[3:9, 4:14, 4:14] = spleen[6:12, 8:18, 8:18] = True
+    clinician.draw("liver", liver)
+    clinician.draw("spleen", spleen)
+    return liver, spleen
+
+
+def test_overlaps_are_asked_about_before_a_draft_is_kept_on_leaving(clinic: Enter, site: Site) -> None:
+    anna = clinic().connect(site.url)
+    case = anna.open("phantom_003")
+    overlapping(anna)
+    anna.questions.answers = ["save", "cancel"]
+    assert not anna.place.casework.closeCase()
+    assert anna.case is case and case.edited and "overlap in 108 voxels" in anna.questions.asked[-1].text
+    anna.questions.answers = ["save", "save"]
+    assert anna.place.casework.closeCase()
+    anna.wait_until_sent()
+    assert statuses(site, "phantom_003", anna.name) == ["draft"]
+
+
+def test_overlaps_are_kept_in_a_file_where_nobody_can_be_asked(clinic: Enter, site: Site) -> None:
+    anna = clinic().connect(site.url)
+    anna.open("phantom_003")
+    liver, spleen = overlapping(anna)
+    slicer.mrmlScene.Clear()
+    anna.wait_until_sent()
+    (file,) = anna.place.rescues.files()
+    assert "overlap in 108 voxels" in anna.notice("rescued").text and str(file) in anna.notice("rescued").text
+    anna.open("phantom_003")
+    assert (anna.drawn()["liver"] == (liver & ~spleen)).all(), "one value a voxel"
+    both = anna.drawn(slicer.util.loadSegmentation(str(file)))
+    assert (both["liver"] == liver).all() and (both["spleen"] == spleen).all()
 
 
 @pytest.mark.parametrize("how", ["scene", "module", "volume"])

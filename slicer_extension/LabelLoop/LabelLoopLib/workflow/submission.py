@@ -17,6 +17,8 @@ from .notices import Level, NoticeBoard
 from .open_case import OpenCase
 from .outbox import Outbox, Unsent
 from .questions import CANCEL, Answer, Question, Questions
+from .rescue import TOPIC as RESCUED
+from .rescue import Rescue
 from .sender import TOPIC, Sender
 from .settings import Settings
 
@@ -31,6 +33,7 @@ class Submission:
         connection: Connection,
         casework: Casework,
         outbox: Outbox,
+        rescues: Rescue,
         sender: Sender,
         settings: Settings,
         notices: NoticeBoard,
@@ -39,6 +42,7 @@ class Submission:
         self._connection = connection
         self._casework = casework
         self._outbox = outbox
+        self._rescues = rescues
         self._sender = sender
         self._settings = settings
         self._notices = notices
@@ -113,18 +117,44 @@ class Submission:
         asked = attributesOf(self._connection.capabilities)
         return [one.name for one in asked if one.scope == "case" and one.name not in case.answers]
 
-    def _keep(self, case: OpenCase, reopens: bool = False) -> bool:
-        """Write a draft of the open case before it is closed, and send it."""
+    def _keep(self, case: OpenCase) -> bool:
+        """Write a draft of the open case before it is closed, and send it; False if the user or the scene said no."""
         try:
             collected = _collected(case) if case.outlineUnsaved else None
         except SceneError as error:
             self._notices.error(error, TOPIC)
             return False
-        return self._putAndSend(case, collected, DRAFT, reopens)
+        return self._accepted(case, collected, DRAFT) and self._putAndSend(case, collected, DRAFT)
 
     def _keepUnasked(self, case: OpenCase) -> bool:
-        """The same where nobody can be asked: a draft that would take back a submission is offered, not sent."""
-        return self._keep(case, reopens=case.isSubmitted)
+        """The same where nobody can be asked: a draft that would take back a submission is offered, not sent.
+
+        What the label map does not hold is in a file of its own; all of the drawing, if it cannot become a label map.
+        """
+        collected: Optional[Collected] = None
+        isWithout = False
+        if case.outlineUnsaved:
+            try:
+                collected = _collected(case, rename=True)
+            except SceneError as error:
+                isWithout = True
+                self._rescue(case, [str(error)])
+            else:
+                said = _lost(collected)
+                if said:
+                    self._rescue(case, said)
+        if isWithout and not (case.answersEdited or case.commentEdited):
+            return False
+        kept = self._putAndSend(case, collected, DRAFT, reopens=case.isSubmitted)
+        case.edited = case.edited or isWithout
+        return kept
+
+    def _rescue(self, case: OpenCase, said: "list[str]") -> None:
+        file = self._rescues.put(case.id, case.segmentation)
+        if file is not None:
+            where = _("Case {case}: the segmentation as you left it is kept in {file}.")
+            text = "\n".join([*said, where.format(case=case.id, file=file)])
+            self._notices.post(Level.WARNING, text, RESCUED)
 
     def _putAndSend(self, case: OpenCase, collected: Optional[Collected], status: str, reopens: bool = False) -> bool:
         unsent = self._put(case, collected, status, reopens)
@@ -178,8 +208,8 @@ class Submission:
             self._casework.changed.emit()
 
 
-def _collected(case: OpenCase) -> Collected:
-    return collect(case.segmentation, case.volume)
+def _collected(case: OpenCase, rename: bool = False) -> Collected:
+    return collect(case.segmentation, case.volume, rename)
 
 
 def _lost(collected: Collected) -> "list[str]":
@@ -197,5 +227,9 @@ def _lost(collected: Collected) -> "list[str]":
     said += [
         _("'{name}' is so small that it falls between the image's voxels: nothing of it is saved.").format(name=name)
         for name in collected.tooSmall
+    ]
+    said += [
+        _("'{new}' is what a segment is called now that had no name, or another's.").format(new=name)
+        for name in collected.renamed
     ]
     return said

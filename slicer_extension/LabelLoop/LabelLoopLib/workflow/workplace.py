@@ -25,6 +25,7 @@ from .open_case import OpenCase
 from .outbox import Outbox
 from .prediction import Landing, Predictions
 from .questions import Questions
+from .rescue import Rescue
 from .rounds import Rounds
 from .selection import Selection
 from .sender import TOPIC as SAVED
@@ -40,7 +41,7 @@ class Workplace:
 
     Args:
         settingsStore: A ``QSettings``.
-        userFolder: Where unsent work is kept; it outlives Slicer.
+        userFolder: Where unsent work, and drawings that no label map holds, are kept; it outlives Slicer.
         temporaryFolder: Where downloads go; emptied at the end.
     """
 
@@ -68,9 +69,12 @@ class Workplace:
         self.predictions = Predictions(self.connection, self.casework, self.notices, questions, self._downloads)
         self.classification = Classification(self.connection, self.casework, self.notices, self._downloads)
         self.sender = Sender(self.connection, self.outbox, self.notices, questions)
+        self.rescues = Rescue(userFolder / "segmentations", self.notices, questions)
+        self.rescues.remind()
         self.submission = Submission(
-            self.connection, self.casework, self.outbox, self.sender, self.settings, self.notices, questions
-        )
+            self.connection, self.casework, self.outbox, self.rescues, self.sender, self.settings, self.notices,
+            questions,
+        )  # fmt: skip
         self.training = Training(self.connection, self.settings, self.notices)
         self.rounds = Rounds(self.connection, self.training, self.notices)
         self.generator = Generator(self.connection, self.settings, self.notices, self._downloads / "previews")
