@@ -98,6 +98,10 @@ class Anatomy:
             levels=_levels(cases),
         )
 
+    def organs_of(self, group: frozenset[int]) -> list[int]:
+        """The organs of a group, without its lesions."""
+        return sorted(group - self.lesion_channels)
+
     def organ(self, target: np.ndarray, *hosts: int) -> np.ndarray:
         """An organ, or several, with the lesions in them: ``D x H x W`` bool."""
         organ = np.isin(target, hosts)

@@ -110,7 +110,7 @@ def reshape(
     new = tidied(new, anatomy)
     if (new != target).sum() < LEAST_CHANGE:
         return None
-    its = group - anatomy.lesion_channels
+    its = anatomy.organs_of(group)
     organs = anatomy.organ(target, *its) | anatomy.organ(new, *its)
     return Edit(new, ndimage.binary_dilation(organs, np.ones((3,) * target.ndim), iterations=MIN_MARGIN))
 

@@ -95,7 +95,7 @@ def blended(
     Returns:
         None if one of them has not the organs that the other has.
     """
-    organs = sorted(group - anatomy.lesion_channels)
+    organs = anatomy.organs_of(group)
     if any((base == organ).any() != (other == organ).any() for organ in organs):
         return None
     here, there = anatomy.organ(base, *organs), anatomy.organ(other, *organs)

@@ -20,6 +20,11 @@ class Way(StrEnum):
     INSERT = "insert lesion"
     MOVE = "move lesion"
 
+    @property
+    def is_edit(self) -> bool:
+        """Whether most of a real image is kept; of the others, the whole image is made."""
+        return self not in (Way.WARP, Way.RECOMBINE)
+
 
 WEIGHTS = {Way.WARP: 0.1, Way.RECOMBINE: 0.1, Way.RESHAPE: 0.3, Way.INSERT: 0.4, Way.MOVE: 0.1}
 """How often each way is taken, among those that suit the material. Edits of real images come first: a mask says nothing

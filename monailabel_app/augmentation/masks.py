@@ -11,8 +11,9 @@ import torch
 from monailabel_app.augmentation.body import body_of
 from monailabel_app.augmentation.levels import levels_after
 from monailabel_app.augmentation.mask_anatomy import Anatomy
-from monailabel_app.augmentation.mask_edits import Edit, insert, move, reshape
+from monailabel_app.augmentation.mask_edits import MIN_MARGIN, Edit, insert, move, reshape
 from monailabel_app.augmentation.mask_guards import Before, broken
+from monailabel_app.augmentation.mask_regions import box_of
 from monailabel_app.augmentation.mask_views import View, fitted, random_view, tidied
 from monailabel_app.augmentation.mask_warps import CROP, blended, draw_warp, warped
 from monailabel_app.augmentation.mask_ways import WEIGHTS, MaskDraw, MaskSource, Place, Way
@@ -41,10 +42,11 @@ class MaskMaker:
             what is unmarked in them would be called background.
         random: The source of chance where `draw` is given none.
         lesions: Names of lesion labels; by default those that hold a word such as ``tumour``.
-        weights: How often each way is taken, among those that suit the material; if none of these suits, maps are bent.
+        weights: How often each way is taken, among those that suit the material; with 0, never.
 
     Raises:
-        BadInput: No case is annotated for all labels, or a lesion label is unknown.
+        BadInput: No case is annotated for all labels, a lesion label is unknown, or none of the ways that weigh
+            something suits the material.
     """
 
     def __init__(
@@ -63,7 +65,14 @@ class MaskMaker:
         self._random = random
         self._weights = weights
         self._bodies: dict[str, np.ndarray] = {}
+        self._extents: dict[str, list[tuple[int, ...] | None]] = {}
         self._lesions = [lesion for lesion in self.anatomy.lesions if lesion.host and not lesion.cut]
+        self._wanted = [way for way in self.ways if weights.get(way, 0.0) > 0]
+        if not self._wanted:
+            raise BadInput(
+                f"New masks can only be made in the ways {_in_words(self.ways)} from these {len(self.cases)} cases, "
+                "and all of these are turned off: give one of them a weight, or annotate more."
+            )
 
     @property
     def ways(self) -> tuple[Way, ...]:
@@ -84,10 +93,11 @@ class MaskMaker:
         Args:
             size: Voxels of the grid. A smaller case is padded around it; of a larger one, a part is taken.
             random: The source of chance, if not the maker's own: the same gives the same mask.
-            way: One of `ways`; by default one is drawn.
+            way: One of `ways`, whatever it weighs; by default one is drawn. Where that one gives no mask, others that
+                weigh something are tried, edits of real images first.
 
         Raises:
-            BadInput: No mask could be made that breaks no guard.
+            BadInput: No mask could be made that breaks no guard and fits into the grid.
         """
         random = random or self._random
         makers: dict[Way, Callable[[Sequence[int], np.random.Generator, float], MaskDraw | None]] = {
@@ -99,19 +109,21 @@ class MaskMaker:
         }
         # The way is drawn once: drawn anew after each failure, ways that often fail would be rare.
         chosen = way or self._drawn_way(random)
-        wanted = (other for other in self.ways if self._weights.get(other, 0.0) > 0)
-        for tried in dict.fromkeys((chosen, *wanted, Way.WARP)):
+        others = sorted(self._wanted, key=lambda other: not other.is_edit)
+        for tried in dict.fromkeys((chosen, *others)):
             for attempt in range(ATTEMPTS):
                 draw = makers[tried](tuple(size), random, CALMER**attempt)
                 if draw is not None:
                     return draw
-        raise BadInput("No new mask could be made from these cases: their label maps are too unlike each other.")
+        raise BadInput(
+            f"No new mask of {' x '.join(map(str, size))} voxels could be made from these cases in the ways "
+            f"{_in_words(self._wanted)}: what is changed does not fit into so many voxels, or the label maps are too "
+            "unlike each other. Make the generator's size larger, or give other ways a weight."
+        )
 
     def _drawn_way(self, random: np.random.Generator) -> Way:
-        weights = np.array([self._weights.get(way, 0.0) for way in self.ways])
-        if not weights.any():
-            return Way.WARP
-        return self.ways[int(random.choice(len(weights), p=weights / weights.sum()))]
+        weights = np.array([self._weights[way] for way in self._wanted])
+        return self._wanted[int(random.choice(len(weights), p=weights / weights.sum()))]
 
     # --- ways --------------------------------------------------------------------------------------------------------
 
@@ -151,8 +163,12 @@ class MaskMaker:
         return _whole(view.of(new), view.of(levels), size, sources, Way.RECOMBINE, how)
 
     def _reshape(self, size: tuple[int, ...], random: np.random.Generator, strength: float) -> MaskDraw | None:
-        base, other = (self.cases[i] for i in random.choice(len(self.cases), 2, replace=False))
-        group = _pick(self.anatomy.groups, random)
+        fitting = [(case, groups) for case in self.cases if (groups := self._fitting_groups(case, size))]
+        if not fitting:
+            return None
+        base, groups = _pick(fitting, random)
+        other = _pick([case for case in self.cases if case is not base], random)
+        group = _pick(groups, random)
         old, there = base.target.numpy(), other.target.numpy()
         bent = warped(there, draw_warp(self.plan, there.shape, random, strength))
         share = float(random.uniform(0.4, 1.0))
@@ -208,6 +224,19 @@ class MaskMaker:
             place=Place(case, view.box, torch.from_numpy(edit.target)),
         )
 
+    def _fitting_groups(self, case: PreparedCase, size: tuple[int, ...]) -> list[frozenset[int]]:
+        """The groups of organs whose surroundings fit into a grid of a size, as far as the case has them."""
+        if case.id not in self._extents:
+            target = case.target.numpy()
+            organs = (self.anatomy.organ(target, *self.anatomy.organs_of(group)) for group in self.anatomy.groups)
+            boxes = (box_of(organ, MIN_MARGIN) for organ in organs)
+            self._extents[case.id] = [box and tuple(part.stop - part.start for part in box) for box in boxes]
+        return [
+            group
+            for group, extent in zip(self.anatomy.groups, self._extents[case.id], strict=True)
+            if extent is not None and all(length <= wanted for length, wanted in zip(extent, size, strict=True))
+        ]
+
     def _levels(self, edit: Edit, case: PreparedCase) -> np.ndarray:
         levels = levels_after(edit.target, _grey(case), case.target.numpy(), self.anatomy.levels)
         if edit.lesion is not None:
@@ -249,6 +278,10 @@ def _whole(
 
 def _grey(case: PreparedCase) -> np.ndarray:
     return case.image[0].float().numpy()
+
+
+def _in_words(ways: Sequence[Way]) -> str:
+    return ", ".join(f"'{way}'" for way in ways)
 
 
 def _pick(items: Sequence[Item], random: np.random.Generator) -> Item:

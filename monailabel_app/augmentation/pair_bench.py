@@ -62,10 +62,11 @@ class PairBench:
         self.segmentation = plan.segmentation
         self.uses: list[AnnotationUse] = material.uses
         self.cases = len(material.cases)
-        self._prepared = material.cases
+        self._prepared, self._files = material.cases, material.files
         self._bank, self._device = bank, device
         self._predictor = material.predictor
         self._maker = MaskMaker(self.segmentation, material.cases, np.random.default_rng(0), weights=plan.ways)
+        self._maker.draw(plan.size)  # if none can be made of that size, this is said before anything is trained
         self._patches = RealPatches(plan, material.cases, np.random.default_rng(0), device)
         self._checks: PairChecks | None = None
 
@@ -128,7 +129,7 @@ class PairBench:
     def enter(self, measured: Measured, origin: Origin) -> None:
         cases = {case.id: case for case in self._prepared}
         for pair, verdict in measured.samples:
-            enter_pair(self._bank, pair, verdict, self.segmentation, origin, cases)
+            enter_pair(self._bank, pair, verdict, self.segmentation, origin, cases, self._files)
 
     def _checks_of_cases(self) -> PairChecks:
         if self._checks is None:

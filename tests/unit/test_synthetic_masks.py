@@ -156,9 +156,30 @@ def test_a_way_that_weighs_nothing_is_not_taken() -> None:
     edits = {Way.INSERT: 0.5, Way.RESHAPE: 0.5}
     maker = MaskMaker(plan, cases, np.random.default_rng(0), weights=edits)
     assert {maker.draw(SIZE, np.random.default_rng(seed)).way for seed in range(12)} == set(edits)
-    # No edit can be made in a single case without lesions: what is left is to bend its map.
-    single = MaskMaker(plan, cases[:1], np.random.default_rng(0), lesions=(), weights=edits)
-    assert single.draw(SIZE).way is Way.WARP
+    with pytest.raises(BadInput, match="only be made in the ways 'warp' from these 1 cases"):
+        MaskMaker(plan, cases[:1], np.random.default_rng(0), lesions=(), weights=edits)
+
+
+def test_where_what_is_to_be_changed_does_not_fit_this_is_said_and_no_whole_image_made() -> None:
+    plan, cases = phantoms(6)
+    maker = MaskMaker(plan, cases, np.random.default_rng(0), lesions=(), weights={Way.WARP: 0, Way.RESHAPE: 1})
+    with pytest.raises(BadInput, match="No new mask of 16 x 16 x 8 voxels could be made .* 'reshape organs'"):
+        maker.draw((16, 16, 8))
+
+
+def test_where_a_way_gives_no_mask_another_edit_is_made_before_a_whole_image() -> None:
+    plan, cases = phantoms(6)
+    maker = MaskMaker(plan, cases, np.random.default_rng(0), weights={Way.WARP: 1, Way.RESHAPE: 1, Way.INSERT: 1e-9})
+    draws = [maker.draw((24, 24, 16), np.random.default_rng(seed), Way.RESHAPE) for seed in range(4)]
+    assert {draw.way for draw in draws} <= {Way.RESHAPE, Way.INSERT}
+
+
+def test_only_organs_that_fit_into_the_grid_are_given_another_shape() -> None:
+    plan, cases = phantoms(6)
+    maker = MaskMaker(plan, cases, np.random.default_rng(0), weights={Way.RESHAPE: 1})
+    for seed in range(3):
+        draw = maker.draw((24, 24, 32), np.random.default_rng(seed))
+        assert draw.way is Way.RESHAPE
 
 
 def test_of_an_image_larger_than_the_grid_a_part_with_labels_is_taken() -> None:
