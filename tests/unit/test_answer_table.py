@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,8 @@ ANSWERS = (
     {"findings": ["nodule", "a;b"], "diagnosis": None},
     {"findings": ["nodule"]},
 )
+Write = Callable[[list[AnswerRow]], str]
+Read = Callable[[str], list[AnswerRow]]
 WRITTEN = pytest.mark.parametrize(("write", "read"), [(to_csv, from_csv), (to_json, from_json)])
 
 
@@ -53,7 +56,7 @@ def filled(folder: Path) -> Store:
 
 
 @WRITTEN
-def test_a_round_trip_changes_nothing(tmp_path: Path, write, read) -> None:
+def test_a_round_trip_changes_nothing(tmp_path: Path, write: Write, read: Read) -> None:
     store = filled(tmp_path / "one")
     for case_id, answers in zip("abcde", ANSWERS, strict=True):
         store.annotations.save(case_id, "Änne, Dr.", Revision(status=Status.FINAL, classification=answers))
@@ -87,7 +90,7 @@ names = nasty | st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1
         max_size=4,
     )
 )
-def test_any_text_comes_back_from_a_table(write, read, rows: list[AnswerRow]) -> None:
+def test_any_text_comes_back_from_a_table(write: Write, read: Read, rows: list[AnswerRow]) -> None:
     assert read(write(rows)) == rows
 
 
@@ -125,7 +128,10 @@ def answered_schemes(draw: st.DrawFn) -> tuple[Scheme, list[tuple[str, str, Stat
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(drawn=answered_schemes())
 def test_all_answers_of_a_store_come_back_in_another_one_and_change_nothing_in_their_own(
-    tmp_path_factory: pytest.TempPathFactory, write, read, drawn
+    tmp_path_factory: pytest.TempPathFactory,
+    write: Write,
+    read: Read,
+    drawn: tuple[Scheme, list[tuple[str, str, Status, dict]]],
 ) -> None:
     scheme, said = drawn
     one, other = (store_with_volumes(tmp_path_factory.mktemp("store"), "a", "b") for _ in range(2))

@@ -156,11 +156,11 @@ def test_validation_has_its_share_of_each_class(tmp_path: Path) -> None:
 
 def test_an_answer_of_a_class_that_is_no_more_stays_and_may_be_sent_back(store: Store) -> None:
     answer(store, {"diagnosis": "benign", "findings": ["nodule"]})
-    renamed = {"name": "Diagnosis", "classes": ["harmless", "malignant"]}
+    renamed = {"name": "diagnosis", "classes": ["harmless", "malignant"]}
     store.schemes.set(Scheme.of({"attributes": [renamed, {"name": "view", "classes": ["frontal", "lateral"]}]}))
     old = {"diagnosis": "benign", "findings": ["nodule"]}
     assert answer(store, {"view": "frontal"}) == {**old, "view": "frontal"}  # a client could not show it
     assert answer(store, {**old, "view": "lateral"}) == {**old, "view": "lateral"}
     with pytest.raises(BadInput, match="harmless, malignant"):
         answer(store, {"diagnosis": "Benign, or nearly so"})
-    assert answer(store, {"diagnosis": "HARMLESS"}) == {"findings": ["nodule"], "Diagnosis": "harmless"}
+    assert answer(store, {"diagnosis": "HARMLESS"}) == {"findings": ["nodule"], "diagnosis": "harmless"}
