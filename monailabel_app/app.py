@@ -42,6 +42,7 @@ from monailabel_app.store.watcher import StudiesWatcher
 from monailabel_app.tasks.augmentation import EnhancementPredictor, JobTask, job_tasks, trained
 from monailabel_app.tasks.classification import ClassPredictor
 from monailabel_app.tasks.kinds import loader_of, record_of
+from monailabel_app.tasks.plans import PlanValues
 from monailabel_app.tasks.segmentation import SegmentationPredictor
 from monailabel_app.tasks.trainer import QueuedTrainer
 from monailabel_app.training.jobs import SCORING, SEGMENTATION, TrainingRequest
@@ -101,6 +102,7 @@ class LabelLoopApp(MONAILabelApp):
 
     Attributes:
         store: Cases, annotations and the split.
+        plan_values: What is set of the plans that training runs work out.
         registry: The versions of the models.
         training: The queue of training runs.
         inference: Predictions by the published versions.
@@ -114,6 +116,8 @@ class LabelLoopApp(MONAILabelApp):
         given = {key: value for key, value in (conf or {}).items() if key not in _PLATFORM_KEYS}
         self.settings = Settings.read(studies=studies, **given)
         self.store = Store.open(self.settings)
+        self.plan_values = PlanValues(self.settings.plan)
+        self.plan_values.check(tasks_of(self.store.schemes.scheme))
         self.store.catalogue.refresh()
         workspace = self.store.workspace
         self.registry = Registry(self.store.database, workspace.versions, record_of)
@@ -287,7 +291,7 @@ class LabelLoopApp(MONAILabelApp):
             steps_per_epoch=settings.steps_per_epoch,
             minutes=settings.training_minutes,
             labels=tuple(self.label_names()) if task == SEGMENTATION else (),
-            plan=settings.plan if task == SEGMENTATION else {},
+            plan=self.plan_values.of(task),
             seed=settings.seed,
             device=settings.device,
         )

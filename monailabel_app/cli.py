@@ -124,7 +124,7 @@ def serve(
     plan: Annotated[
         Path | None,
         typer.Option(
-            help="JSON file with values for the training plan, such as the spacing.",
+            help="JSON file with values for the training plan, such as the spacing: of the segmentation, or by task.",
             show_default="worked out from the data",
             rich_help_panel=MODEL,
         ),

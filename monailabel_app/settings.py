@@ -40,7 +40,10 @@ class Settings(BaseModel):
     synthetic_share: float = Field(
         1.0, ge=0, le=4, description="Approved synthetic images are drawn at most so many times as often as real ones."
     )
-    plan: dict[str, Any] = Field(default_factory=dict, description="Values that replace those of the worked-out plan.")
+    plan: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Values that replace those of the worked-out plan: of the segmentation, or by task.",
+    )
 
     default_strategy: str | None = Field(
         None, description="Strategy that picks the next case unless a client names one; by default it suits the task."

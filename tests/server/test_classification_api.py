@@ -21,6 +21,7 @@ DIAGNOSIS = {"name": "diagnosis", "classes": ["benign", "malignant"]}
 FINDINGS = {"name": "findings", "kind": "multi", "classes": ["cyst", "nodule"]}
 GRADE = {"name": "grade", "kind": "ordinal", "classes": ["0", "1", "2"], "scope": "segment", "segment": "lesion"}
 SCHEME = {"attributes": [DIAGNOSIS, FINDINGS, GRADE]}
+PLAN = {"network": {"kind": "resnet18"}, "optimizer": "sgd"}
 CSV = {"Content-Type": "text/csv"}
 
 
@@ -37,7 +38,9 @@ def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     for number in range(40):
         write_picture(folder / "studies" / f"p{number}.png")
     (folder / "classes.yaml").write_text(json.dumps(SCHEME))  # JSON is YAML, too
-    with serving(folder, "--classes", str(folder / "classes.yaml")) as server:
+    (folder / "plan.json").write_text(json.dumps({"classification": PLAN}))
+    files = ("--classes", str(folder / "classes.yaml"), "--plan", str(folder / "plan.json"))
+    with serving(folder, *files) as server:
         server.client.http.headers["X-Workspace"] = str(server.workspace)
         yield server.client.http
 
@@ -234,6 +237,15 @@ def test_one_wrong_row_and_nothing_is_imported(http: httpx.Client, table: bytes,
     refused = http.post("/loop/answers", content=table, headers=CSV)
     assert refused.status_code == 400 and words in refused.json()["detail"], refused.text
     assert http.get("/loop/cases/g/history").json() == http.get("/loop/cases/h/history").json() == []
+
+
+# --- what is set of the plan ------------------------------------------------------------------------------------------
+
+
+def test_each_task_is_trained_with_what_is_set_of_its_plan(http: httpx.Client) -> None:
+    plans = {task: http.get("/loop/training/defaults", params={"task": task}).json()["plan"] for task in tasks(http)}
+    assert plans.pop("segmentation") == {}
+    assert len(plans) == 2 and all(plan == PLAN for plan in plans.values())
 
 
 # --- what was there before -------------------------------------------------------------------------------------------
