@@ -41,8 +41,8 @@ _BY_MODALITY = {"CT": (CTImageStorage, "AXIAL"), "MR": (MRImageStorage, "OTHER")
 def write_dicom(sample: Sample, folder: Path) -> list[Path]:
     """Write a sample as a series of single-frame files, and its label map as a segmentation beside it.
 
-    Grey values are kept as whole numbers (HU of CT) but where the word is burned in. UIDs follow from the sample, so
-    that a second export is the same series.
+    Grey values are kept as whole numbers but where the word is burned in; those of CT are HU, and the header says where
+    they are cut off. UIDs follow from the sample, so that a second export is the same series.
 
     Args:
         sample: From the bank.
@@ -66,7 +66,7 @@ def write_dicom(sample: Sample, folder: Path) -> list[Path]:
         dataset = Dataset()  # made of another one, it would share that one's elements
         dataset.update(common)
         dataset.update(_plane(image, number, sample))
-        dataset.update(_pixels(voxels[number], sample.modality))
+        dataset.update(_pixels(voxels[number], sample))
         files.append(target / f"image-{number + 1:04d}.dcm")
         slices.append(_saved(dataset, files[-1]))
     if label is not None and sitk.GetArrayViewFromImage(label).any():
@@ -142,7 +142,7 @@ def _marks(sample: Sample) -> Dataset:
     dataset.SoftwareVersions = monailabel_app.__version__
     dataset.DerivationDescription = (
         f"{WORD}: made by LabelLoop's generator {sample.task} v{sample.generator} with seed {sample.seed}. "
-        f"{how_made(sample)} {_cases_behind(sample)}Approved by {sample.reviewer or 'nobody yet'}."
+        f"{how_made(sample)} {_cases_behind(sample)}{_cut_off(sample)}Approved by {sample.reviewer or 'nobody yet'}."
     )[:1024]
     equipment = Dataset()
     equipment.PurposeOfReferenceCodeSequence = _code("109102", "DCM", "Processing Equipment")
@@ -159,6 +159,22 @@ def _cases_behind(sample: Sample) -> str:
     if not cases:
         return ""
     return f"{'Its generator learned' if sample.answer else 'Made'} from {cases} training cases. "
+
+
+def _cut_off(sample: Sample) -> str:
+    """A sentence about the grey values of CT; empty of other images."""
+    if sample.modality != "CT":
+        return ""
+    what = "What was made is" if _in_hounsfield_units(sample) else "Grey values are"
+    if sample.clip is None:
+        return f"{what} cut off at bounds that are not known. "
+    low, high = sample.clip
+    return f"{what} cut off below {low:.0f} and above {high:.0f} HU. "
+
+
+def _in_hounsfield_units(sample: Sample) -> bool:
+    """Whether grey values mean throughout what they mean in CT: air of an image that is cut off has those of fat."""
+    return sample.modality == "CT" and sample.clip is not None and is_partly_real(sample)
 
 
 def _plane(image: sitk.Image, number: int, sample: Sample) -> Dataset:
@@ -178,14 +194,15 @@ def _decimals(values: Iterable[float]) -> list[str]:
     return [format_number_as_ds(round(float(value), 8) + 0.0) for value in values]
 
 
-def _pixels(plane: np.ndarray, modality: str | None) -> Dataset:
+def _pixels(plane: np.ndarray, sample: Sample) -> Dataset:
     dataset = Dataset()
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
     dataset.Rows, dataset.Columns = plane.shape
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 16, 15
     dataset.PixelRepresentation = 1
-    if modality == "CT":
-        dataset.RescaleIntercept, dataset.RescaleSlope, dataset.RescaleType = 0, 1, "HU"
+    if sample.modality == "CT":
+        dataset.RescaleIntercept, dataset.RescaleSlope = 0, 1
+        dataset.RescaleType = "HU" if _in_hounsfield_units(sample) else "US"  # unspecified (PS3.3 C.11.1.1.2)
         dataset.WindowCenter, dataset.WindowWidth = 40, 400
     dataset.PixelData = plane.astype("<i2").tobytes()
     return dataset

@@ -16,7 +16,7 @@ from monailabel_app.models.registry import Registry
 from monailabel_app.models.version import AnnotationUse
 from monailabel_app.store.split import Role
 from monailabel_app.store.store import Store
-from monailabel_app.training.dataset import PreparedCase, prepare_cases
+from monailabel_app.training.dataset import PreparedCase, TrainingCase, prepare_cases
 from monailabel_app.training.jobs import SEGMENTATION, TrainingRequest
 from monailabel_app.training.material import Material, gather, plan_of
 
@@ -29,12 +29,14 @@ class PairMaterial:
         plan: The published segmentation's, else the one that a new segmentation would have.
         cases: Of training patients.
         uses: The annotations of these.
+        files: The cases on disk, by id.
         predictor: The published segmenter, if its plan is this one.
     """
 
     plan: Plan
     cases: list[PreparedCase]
     uses: list[AnnotationUse]
+    files: dict[str, TrainingCase]
     predictor: Predictor | None
 
 
@@ -72,7 +74,8 @@ def pair_material(
     names = {case.id for case in known}
     uses = [use for use in material.uses if use.case_id in names and use.role is Role.TRAINING]
     tell = None if on_progress is None else lambda done: on_progress(done, len(known))
-    return PairMaterial(plan, prepare_cases(known, plan, tell), uses, predictor)
+    files = {case.id: case for case in known}
+    return PairMaterial(plan, prepare_cases(known, plan, tell), uses, files, predictor)
 
 
 def _fresh_plan(material: Material, request: TrainingRequest, device: torch.device) -> Plan:

@@ -24,6 +24,8 @@ def shown_sample(sample: Sample, *, title: str = "") -> Shown:
     """A sample of the bank."""
     label = read_image(sample.label) if sample.label is not None else None
     image = read_image(sample.image)
+    if sample.clip is not None:  # seen as what was made is, so that the real part of an edit does not give it away
+        image = sitk.Clamp(image, lowerBound=sample.clip[0], upperBound=sample.clip[1])
     return Shown.of_files(image, label, sample.labels, title, modality=sample.modality, synthetic=True)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from monailabel_app.augmentation.plan import GeneratorKind
 from monailabel_app.augmentation.planning import plan_on_segmentation
 from monailabel_app.augmentation.study_arms import in_epochs
 from monailabel_app.augmentation.study_files import read_record, write_record
-from monailabel_app.augmentation.synthetic import SyntheticPair, to_image, to_label_map
+from monailabel_app.augmentation.synthetic import SyntheticPair, pair_image, to_label_map
 from monailabel_app.augmentation.trainer import fit_adversarial
 from monailabel_app.inference.predictor import Predictor
 from monailabel_app.models.plan import IntensityKind, Plan
@@ -177,7 +178,8 @@ class StudyPairs:
             device_memory_gb=device_memory_gb(self.device),
             overrides=self.settings.plan,
         )
-        known = PairMaterial(plan, cases, material.uses, predictor if self.settings.resegmented else None)
+        files = {case.id: case for case in material.train}
+        known = PairMaterial(plan, cases, material.uses, files, predictor if self.settings.resegmented else None)
         bench = PairBench(generator_plan, known, self.store.bank, self.device)
         schedule = Schedule(**in_epochs(self.settings.steps), learning_rate=generator_plan.learning_rate)
         fitted = fit_adversarial(bench.recipe(self.seed), schedule=schedule, seed=self.seed, device=self.device)
@@ -190,11 +192,11 @@ class StudyPairs:
             generator_steps=fitted.steps,
             seconds=time.perf_counter() - began,
             reconstruction=fitted.curve[-1].reconstruction_loss,
-            pairs=[self._kept(pair, verdict, plan) for pair, verdict in measured.samples],
+            pairs=[self._kept(pair, verdict, plan, files) for pair, verdict in measured.samples],
             checks=measured.checks,
         )
 
-    def _kept(self, pair: SyntheticPair, verdict: Verdict, plan: Plan) -> PairRecord:
+    def _kept(self, pair: SyntheticPair, verdict: Verdict, plan: Plan, files: Mapping[str, TrainingCase]) -> PairRecord:
         record = PairRecord(
             id=f"synthetic-{pair.seed:08d}",
             seed=pair.seed,
@@ -203,7 +205,7 @@ class StudyPairs:
             sources=[source.case_id for source in pair.draw.sources],
             checks=verdict.checks,
         )
-        image = to_image(pair.whole_values, plan.normalisation, plan.spacing)
+        image = pair_image(pair, plan, files)
         sitk.WriteImage(image, str(self.image_file(record.id)), True)
         sitk.WriteImage(to_label_map(pair.whole_target, plan.spacing), str(self.label_file(record.id)), True)
         return record

@@ -12,7 +12,7 @@ from monailabel_app.augmentation.study import Study
 from monailabel_app.augmentation.study_figures import judge
 from monailabel_app.augmentation.study_picture import SAMPLES_FILE
 from monailabel_app.augmentation.study_report import write_report
-from monailabel_app.models.plan import IntensityKind
+from monailabel_app.models.plan import IntensityKind, Plan
 from monailabel_app.store.images import read_image
 from monailabel_app.store.store import Store
 from monailabel_app.store.synthetic_share import StudyVerdict
@@ -79,12 +79,16 @@ def _shown(study: Study, seed: int) -> list[tuple[Shown, Shown | None]]:
     modality = "CT" if plan.normalisation.kind is IntensityKind.CT else None
     shown = []
     for pair in record.approved[:SHOWN_PAIRS]:
-        image, mask = read_image(pairs.image_file(pair.id)), read_image(pairs.label_file(pair.id))
+        image, mask = _cut_off(read_image(pairs.image_file(pair.id)), plan), read_image(pairs.label_file(pair.id))
         made = Shown.of_files(image, mask, names, f"{pair.way}, seed {seed}", modality=modality, synthetic=True)
         source = real[pair.sources[0]]
         image, mask = read_case(source)
-        if plan.normalisation.clip is not None:  # as the synthetic one is, so that both are seen in the same window
-            image = sitk.Clamp(image, lowerBound=plan.normalisation.clip[0], upperBound=plan.normalisation.clip[1])
-        real_one = Shown.of_files(image, mask, source.label_names, source.id, modality=modality)
+        real_one = Shown.of_files(_cut_off(image, plan), mask, source.label_names, source.id, modality=modality)
         shown.append(_at_the_change(made, real_one))
     return shown
+
+
+def _cut_off(image: sitk.Image, plan: Plan) -> sitk.Image:
+    """As what was made is, so that real and synthetic images are seen in the same window."""
+    clip = plan.normalisation.clip
+    return image if clip is None else sitk.Clamp(image, lowerBound=clip[0], upperBound=clip[1])

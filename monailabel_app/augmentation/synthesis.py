@@ -18,6 +18,7 @@ from monailabel_app.augmentation.plan import GeneratorPlan
 from monailabel_app.augmentation.synthetic import (
     SyntheticClassImage,
     SyntheticPair,
+    pair_image,
     to_colour_image,
     to_image,
     to_label_map,
@@ -26,7 +27,7 @@ from monailabel_app.classification.plan import ClassificationPlan
 from monailabel_app.models.plan import IntensityKind, Normalisation, Plan
 from monailabel_app.store.bank import Bank, NewSample, Sample, SampleKind
 from monailabel_app.store.samples import Source
-from monailabel_app.training.dataset import PreparedCase
+from monailabel_app.training.dataset import PreparedCase, TrainingCase
 
 Made = TypeVar("Made")
 
@@ -132,15 +133,25 @@ def _one_by_one(
 
 
 def enter_pair(
-    bank: Bank, pair: SyntheticPair, verdict: Verdict, plan: Plan, origin: Origin, cases: Mapping[str, PreparedCase]
+    bank: Bank,
+    pair: SyntheticPair,
+    verdict: Verdict,
+    plan: Plan,
+    origin: Origin,
+    cases: Mapping[str, PreparedCase],
+    files: Mapping[str, TrainingCase],
 ) -> Sample:
     """Put a pair into the bank: a candidate, or failed if a check refused it.
 
     Args:
         plan: Of the segmentation: labels, grey values, spacing.
         cases: Training cases by id: the picture shows the nearest one beside the sample.
+        files: These on disk, by id.
+
+    Raises:
+        UnreadableImage: The image that was edited cannot be read any more.
     """
-    image = to_image(pair.whole_values, plan.normalisation, plan.spacing)
+    image = pair_image(pair, plan, files)
     label = to_label_map(pair.whole_target, plan.spacing)
     new = NewSample(
         kind=SampleKind.PAIR,
@@ -151,6 +162,7 @@ def enter_pair(
         how=pair.draw.how,
         labels={name: channel for channel, name in enumerate(plan.labels, start=1)},
         modality=_modality(plan.normalisation, origin),
+        clip=plan.normalisation.clip,
         checks=verdict.checks,
         nearest=verdict.nearest,
     )
@@ -186,6 +198,7 @@ def enter_class_image(
         how=f"An image of {attribute}: {made.class_name}, made from noise.",
         answer={attribute: made.class_name},
         modality=_modality(plan.normalisation, origin),
+        clip=plan.normalisation.clip,
         checks=verdict.checks,
         nearest=verdict.nearest,
     )

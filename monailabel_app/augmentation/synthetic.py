@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +10,10 @@ import SimpleITK as sitk
 from torch import Tensor
 
 from monailabel_app.augmentation.masks import MaskDraw
+from monailabel_app.inference.preparation import on_plan_grid
 from monailabel_app.inference.stored import STORED_COLOURS, STORED_GREY
-from monailabel_app.models.plan import IntensityKind, Normalisation
+from monailabel_app.models.plan import IntensityKind, Normalisation, Plan
+from monailabel_app.training.dataset import TrainingCase, read_case_image
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,16 @@ class SyntheticPair:
         return self.target if self.draw.place is None else self.draw.place.target.numpy()
 
     @property
+    def whole_hole(self) -> np.ndarray:
+        """Where `whole_values` were made, ``D x H x W`` bool."""
+        hole = self.draw.hole[self.draw.inside].numpy()
+        if self.draw.place is None:
+            return hole
+        whole = np.zeros(self.draw.place.target.shape, bool)
+        whole[self.draw.place.box] = hole
+        return whole
+
+    @property
     def changed(self) -> np.ndarray | None:
         """Of an edit, where its mask differs from that of the real image, ``D x H x W`` bool; else none."""
         if self.draw.background is None:
@@ -90,13 +102,31 @@ def grey_values(values: np.ndarray, how: Normalisation) -> np.ndarray:
     return STORED_GREY.to_stored(values)
 
 
+def pair_image(pair: SyntheticPair, plan: Plan, files: Mapping[str, TrainingCase]) -> sitk.Image:
+    """The image of a pair as it is kept.
+
+    Outside the hole of an edit it has the Hounsfield units of the real image, not cut off as the plan cuts them off:
+    a later plan may keep more of them.
+
+    Args:
+        files: Of the training cases, by id.
+
+    Raises:
+        UnreadableImage: The real image cannot be read any more.
+    """
+    grey = grey_values(pair.whole_values, plan.normalisation)
+    if pair.draw.place is not None and plan.normalisation.kind is IntensityKind.CT:
+        real = on_plan_grid(read_case_image(files[pair.draw.place.case.id]), plan).tensor[0].numpy()
+        grey = np.where(pair.whole_hole, grey, real)
+    return _as_image(grey, plan.spacing)
+
+
 def to_image(values: np.ndarray, how: Normalisation, spacing: Sequence[float]) -> sitk.Image:
     """An image of normalised values ``D x H x W`` on the canonical axes: int16, LPS, origin 0.
 
     The first axis, towards the patient's left, becomes ``i``.
     """
-    grey = np.clip(np.round(grey_values(values, how)), -32768, 32767).astype(np.int16)
-    return _on_grid(grey, spacing)
+    return _as_image(grey_values(values, how), spacing)
 
 
 def to_colour_image(values: np.ndarray) -> sitk.Image:
@@ -108,6 +138,10 @@ def to_colour_image(values: np.ndarray) -> sitk.Image:
 def to_label_map(target: np.ndarray, spacing: Sequence[float]) -> sitk.Image:
     """A label map of channels ``D x H x W`` on the grid of `to_image`."""
     return _on_grid(target.astype(np.uint8), spacing)
+
+
+def _as_image(grey: np.ndarray, spacing: Sequence[float]) -> sitk.Image:
+    return _on_grid(np.clip(np.round(grey), -32768, 32767).astype(np.int16), spacing)
 
 
 def _on_grid(values: np.ndarray, spacing: Sequence[float]) -> sitk.Image:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import SimpleITK as sitk
@@ -123,13 +123,23 @@ def prepare(image: sitk.Image, plan: Plan, stored: StoredScale | None = None) ->
     Raises:
         BadInput: The image has not the plan's number of dimensions.
     """
+    own = on_plan_grid(image, plan)
+    return replace(own, tensor=normalise(own.tensor, plan.normalisation, stored))
+
+
+def on_plan_grid(image: sitk.Image, plan: Plan) -> Prepared:
+    """As `prepare`, with the grey values that the image has.
+
+    Raises:
+        BadInput: The image has not the plan's number of dimensions.
+    """
     geometry = Geometry.of(image)
     layout = Layout.of(geometry, plan)
     voxels = np.array(sitk.GetArrayViewFromImage(image), dtype=np.float32)
     values = torch.from_numpy(np.nan_to_num(voxels, copy=False).reshape(layout.plane_shape))
     # Interpolate before turning the axes: the array is read in the order in which it lies in memory.
     values = layout.to_canonical(resample(values[None], layout.array_work_shape))
-    return Prepared(normalise(values, plan.normalisation, stored), geometry, layout)
+    return Prepared(values, geometry, layout)
 
 
 def restore(logits: Tensor, prepared: Prepared) -> np.ndarray:

@@ -81,6 +81,8 @@ class NewSample(_Record):
         labels: Voxel value of each name in the label map; a name without a voxel is truly absent.
         answer: Class by attribute, of a class image.
         modality: DICOM modality of the images that it is like (``CT``, ``MR``).
+        clip: Of CT: below and above these Hounsfield units, what was made is cut off; outside the hole of an edit, the
+            real image is not. None of other images, and of older samples, all of which is cut off.
         checks: One that was not passed makes it a failed sample.
     """
 
@@ -93,6 +95,7 @@ class NewSample(_Record):
     labels: dict[str, int] = {}
     answer: dict[str, Any] = {}
     modality: str | None = None
+    clip: tuple[float, float] | None = None
     checks: list[Check] = []
     nearest: Nearest | None = None
 

@@ -80,6 +80,15 @@ class PreparedCase:
     share: float = 1.0
 
 
+def read_case_image(case: TrainingCase) -> sitk.Image:
+    """The image alone.
+
+    Raises:
+        UnreadableImage: It cannot be read; the message names it.
+    """
+    return read_image(case.image) if isinstance(case.image, Path) else read_series(list(case.image))
+
+
 def read_case(case: TrainingCase) -> tuple[sitk.Image, sitk.Image]:
     """The image and the label map (integer voxels).
 
@@ -87,7 +96,7 @@ def read_case(case: TrainingCase) -> tuple[sitk.Image, sitk.Image]:
         UnreadableImage: One of the files cannot be read; the message names it.
         GeometryMismatch: The label map is not on the image's voxels.
     """
-    image = read_image(case.image) if isinstance(case.image, Path) else read_series(list(case.image))
+    image = read_case_image(case)
     label = read_image(case.label)
     here, there = Geometry.of(image), Geometry.of(label)
     if not here.is_same_grid(there):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import psutil
 import torch
@@ -18,7 +18,7 @@ from monailabel_app.store.store import Store
 from monailabel_app.training.dataset import TrainingCase
 from monailabel_app.training.jobs import TrainingRequest
 from monailabel_app.training.planning import make_plan
-from monailabel_app.training.synthetic import UsableSamples, training_case, usable_samples
+from monailabel_app.training.synthetic import UsableSamples, suiting, training_case, usable_samples
 
 ENOUGH_VALIDATION_PATIENTS = 2
 """With fewer validation patients than this, figures come from cross-validation."""
@@ -47,6 +47,14 @@ class Material:
     left_out: list[str]
     synthetic: list[TrainingCase] = field(default_factory=list)
     samples: UsableSamples | None = None
+
+    def suiting(self, plan: Plan) -> Material:
+        """Without the synthetic pairs whose grey values are not those of real images prepared with a plan."""
+        if self.samples is None:
+            return self
+        samples = suiting(self.samples, plan.normalisation)
+        kept = {sample.id for sample in samples.samples}
+        return replace(self, samples=samples, synthetic=[case for case in self.synthetic if case.id in kept])
 
     @property
     def has_enough_validation(self) -> bool:

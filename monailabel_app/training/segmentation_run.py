@@ -58,6 +58,7 @@ class SegmentationRun(TrainingRun):
         self.report(JobState.PREPARING, message="reading the annotated cases")
         material = gather(self.store, self.request)
         beginning = self._beginning(material)
+        material = material.suiting(beginning.plan)
         fitted = self._fit(material, beginning)
         if fitted.stopped and not fitted.curve:
             return None

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from monailabel_app.models.plan import Normalisation
 from monailabel_app.models.version import SyntheticUse
 from monailabel_app.store.samples import Sample, SampleKind
 from monailabel_app.store.split import Role
 from monailabel_app.store.store import Store
 from monailabel_app.store.synthetic_share import Share
 from monailabel_app.training.dataset import TrainingCase
+
+CLIP_TOLERANCE = 0.25
+"""Cut off by no more than this earlier than real images, in standard deviations of their grey values, a sample is like
+them: training varies the brightness by as much."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,36 @@ def usable_samples(store: Store, kind: SampleKind, dimension: int, share: float 
             samples.append(sample)
             patients.append(frozenset(row["patient"] for row in sources))
     return UsableSamples(samples, patients, left_out, chosen.value, chosen.reason)
+
+
+def suiting(samples: UsableSamples, how: Normalisation) -> UsableSamples:
+    """Without those whose grey values a run cannot take as those of real images.
+
+    One is left out if what was made is cut off within the range that the run keeps of real images, since a network
+    would tell it by that; an older sample of which this is not known is used. In a run on CT, so is one without a unit.
+
+    Args:
+        how: How the run prepares images.
+    """
+    unsuitable = {sample.id: reason for sample in samples.samples if (reason := _unlike(sample, how)) is not None}
+    kept = [both for both in zip(samples.samples, samples.patients, strict=True) if both[0].id not in unsuitable]
+    return replace(
+        samples,
+        samples=[sample for sample, _ in kept],
+        patients=[patients for _, patients in kept],
+        left_out={**samples.left_out, **unsuitable},
+    )
+
+
+def _unlike(sample: Sample, how: Normalisation) -> str | None:
+    if how.clip is None or how.std is None:
+        return None
+    if sample.modality != "CT":
+        return "its grey values are not Hounsfield units"
+    room = CLIP_TOLERANCE * how.std
+    if sample.clip is not None and (sample.clip[0] > how.clip[0] + room or sample.clip[1] < how.clip[1] - room):
+        return "its grey values are cut off where those of real images are not"
+    return None
 
 
 def trained_on(real: int, samples: UsableSamples | None) -> str:

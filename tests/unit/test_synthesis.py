@@ -100,7 +100,7 @@ def test_pairs_enter_the_bank_with_checks_sources_and_the_nearest_real_image(
     pairs = list(synthesise(generator, maker, range(6)))
     verdicts = [checks.of_pair(pair) for pair in pairs]
     for pair, verdict in zip(pairs, verdicts, strict=True):
-        sample = enter_pair(store.bank, pair, verdict, plan, ORIGIN, cases)
+        sample = enter_pair(store.bank, pair, verdict, plan, ORIGIN, cases, {})
         assert [check.name for check in sample.checks] == ["resegmentation", "memorisation", "intensities", "contrast"]
         assert sample.state == (SampleState.CANDIDATE if verdict.passed else SampleState.FAILED)
         assert {source.case for source in sample.sources} <= set(cases)
@@ -117,7 +117,7 @@ def test_a_copy_of_a_training_image_is_a_failed_sample(tmp_path: Path) -> None:
     store, plan = open_store(tmp_path), generator_plan(3).segmentation
     copy = as_pair(grey(CASES[1]) + 0.01, CASES[1].target.numpy())
     verdict = PairChecks(plan, CASES).of_pair(copy)
-    sample = enter_pair(store.bank, copy, verdict, plan, ORIGIN, {case.id: case for case in CASES})
+    sample = enter_pair(store.bank, copy, verdict, plan, ORIGIN, {case.id: case for case in CASES}, {})
     assert sample.state == SampleState.FAILED
     assert sample.nearest.case == "case-1"
     assert sample.nearest.distance < 0.01

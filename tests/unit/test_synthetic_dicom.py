@@ -133,6 +133,23 @@ def test_pixels_of_a_patient_are_called_so(store: Store, tmp_path: Path, way: st
             assert told == ["Synthetic image: there is no patient", "SYNTHETIC image, not of a patient"]
 
 
+@pytest.mark.parametrize(
+    ("way", "clip", "unit", "told"),
+    [
+        ("a lesion", (-20.4, 180.0), "HU", "What was made is cut off below -20 and above 180 HU."),
+        ("a lesion", None, "US", "Grey values are cut off at bounds that are not known."),
+        ("bent", (-20.4, 180.0), "US", "Grey values are cut off below -20 and above 180 HU."),
+    ],
+)
+def test_only_ct_whose_real_part_is_not_cut_off_is_called_hounsfield_units(
+    store: Store, tmp_path: Path, way: str, clip: tuple[float, float] | None, unit: str, told: str
+) -> None:
+    how, sources = WAYS[way]
+    sources = [Source(case=case, role=role) for case, role in sources]
+    dataset = pydicom.dcmread(write_dicom(add_pair(store, sources=sources, how=how, clip=clip), tmp_path)[0])
+    assert dataset.RescaleType == unit and told in dataset.DerivationDescription
+
+
 def test_the_series_reads_back_as_the_image_but_for_the_word(store: Store, tmp_path: Path) -> None:
     sample = add_pair(store, "case-1", size=SIZE)
     *files, segmentation = write_dicom(sample, tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,16 @@ import torch
 
 from monailabel_app.augmentation.checks.judged import Judged
 from monailabel_app.augmentation.checks.resegmentation import Resegmentation
-from monailabel_app.augmentation.synthetic import to_colour_image, to_image, to_label_map
+from monailabel_app.augmentation.checks.verdict import Verdict
+from monailabel_app.augmentation.masks import MaskDraw, MaskSource, Place, Way
+from monailabel_app.augmentation.real_images import shown_sample
+from monailabel_app.augmentation.synthesis import Origin, enter_pair
+from monailabel_app.augmentation.synthetic import SyntheticPair, pair_image, to_colour_image, to_image, to_label_map
 from monailabel_app.classification.dataset import ClassifiedCase, prepare_example
 from monailabel_app.inference.preparation import Prepared
-from monailabel_app.models.plan import Plan
+from monailabel_app.models.plan import IntensityKind, Normalisation, Plan
 from monailabel_app.training.dataset import PreparedCase, TrainingCase, prepare_case
-from tests.builders import small_plan
+from tests.builders import open_store, small_plan
 from tests.pair_material import grey
 from tests.unit.test_class_images import small_plan as small_class_plan
 
@@ -104,3 +109,75 @@ def test_the_segmenter_that_looks_for_the_mask_sees_the_grey_values_that_were_ma
     check = Resegmentation(plan, [], segmenter).check(part)
     np.testing.assert_allclose(segmenter.seen[-1], part.image, atol=ROUNDED)
     assert check.value == 1
+
+
+# --- Hounsfield units ------------------------------------------------------------------------------------------------
+
+
+def scanned_organ(folder: Path) -> tuple[Plan, TrainingCase]:
+    """CT of 1 x 1 x 2 mm with air, bone and an organ of 100 HU, of which a plan of the organ alone keeps -20 to 180."""
+    random = np.random.default_rng(0)
+    voxels = np.full((10, 20, 20), -1000.0)  # k, j, i
+    voxels[:, 4:16, 4:16] = random.normal(100, 20, (10, 12, 12))
+    voxels[:, 4:16, 4:6] = 900
+    organ = np.zeros(voxels.shape, np.uint8)
+    organ[2:8, 6:14, 8:14] = 1
+    for name, values in (("image", voxels.round().astype(np.int16)), ("label", organ)):
+        image = sitk.GetImageFromArray(values)
+        image.SetSpacing((1.0, 1.0, 2.0))
+        sitk.WriteImage(image, str(folder / f"{name}.nii.gz"))
+    plan = small_plan("organ").model_copy(
+        update={
+            "spacing": (1.0, 1.0, 2.0),
+            "normalisation": Normalisation(kind=IntensityKind.CT, clip=(-20, 180), mean=100, std=20),
+        }
+    )
+    return plan, TrainingCase("scan", folder / "image.nii.gz", folder / "label.nii.gz", {"organ": 1}, "CT")
+
+
+def edited(plan: Plan, case: PreparedCase) -> SyntheticPair:
+    """The middle of the organ made anew, on a grid that holds a part of the image."""
+    box = tuple(slice(2, 18) if axis < 2 else slice(0, 10) for axis in range(3))
+    target = case.target[box]
+    hole = torch.zeros(target.shape, dtype=torch.bool)
+    hole[7:11, 5:9, 3:6] = True
+    part = replace(case, image=case.image[(slice(None), *box)], target=target)
+    draw = MaskDraw(
+        target=target,
+        levels=torch.zeros(target.shape),
+        hole=hole,
+        background=part,
+        sources=(MaskSource(case.id, "background"),),
+        how="",
+        inside=tuple(slice(0, length) for length in target.shape),
+        way=Way.INSERT,
+        place=Place(case, box, case.target),
+    )
+    made = torch.where(hole, torch.tensor(-1.5), part.image.float())
+    return SyntheticPair(made, draw, 0)
+
+
+def test_outside_the_hole_an_edit_of_ct_keeps_the_hounsfield_units_of_the_real_image(tmp_path: Path) -> None:
+    plan, file = scanned_organ(tmp_path)
+    pair = edited(plan, prepare_case(file, plan))
+    stored = sitk.GetArrayFromImage(pair_image(pair, plan, {"scan": file})).transpose()
+    real = sitk.GetArrayFromImage(sitk.ReadImage(str(file.image))).transpose()
+    hole = pair.whole_hole
+    assert hole.sum() == 4 * 4 * 3
+    np.testing.assert_array_equal(stored[hole], 70)
+    np.testing.assert_array_equal(stored[~hole], real[~hole])
+    assert stored.min() == -1000 and stored.max() == 900
+
+
+def test_the_bank_knows_where_what_was_made_is_cut_off_and_blinded_reviewers_see_all_of_it_cut_off_there(
+    tmp_path: Path,
+) -> None:
+    plan, file = scanned_organ(tmp_path)
+    case = prepare_case(file, plan)
+    store = open_store(tmp_path / "server")
+    origin = Origin("augmentation", 1)
+    sample = enter_pair(store.bank, edited(plan, case), Verdict([], None), plan, origin, {"scan": case}, {"scan": file})
+    assert store.bank.get(sample.id).clip == (-20, 180)
+    assert sitk.GetArrayFromImage(sitk.ReadImage(str(sample.image))).min() == -1000
+    shown = shown_sample(sample).image
+    assert (shown.min(), shown.max()) == (-20, 180)

@@ -12,6 +12,7 @@ import torch
 
 from monailabel_app.classification.groups import groups_of
 from monailabel_app.classification.material import gather_classified
+from monailabel_app.models.plan import IntensityKind, Normalisation
 from monailabel_app.models.registry import Registry
 from monailabel_app.models.version import VersionRecord
 from monailabel_app.store.annotations import Revision, Status
@@ -300,6 +301,43 @@ def test_a_run_trains_on_them_and_its_version_says_so(store: Store, adversarial:
     assert {use.case_id for use in record.annotations} == set("abcv")
     assert "trained on 3 real and 1 synthetic cases" in record.note
     assert record.evaluation is None or {case.case_id for case in record.evaluation.cases} <= set("abcv")
+
+
+CT = Normalisation(kind=IntensityKind.CT, clip=(-100, 200), mean=50, std=40)
+
+
+@pytest.mark.parametrize(
+    ("clip", "why"),
+    [
+        ((-100, 200), None),
+        ((-1000, 900), None),
+        ((-91, 191), None),  # a little narrower, as plans of a few more cases are
+        (None, None),  # an older sample: not known
+        ((-89, 200), "cut off"),
+        ((-100, 150), "cut off"),
+    ],
+)
+def test_a_pair_that_is_cut_off_where_the_real_images_of_a_run_are_not_is_left_out(
+    store: Store, clip: tuple[float, float] | None, why: str | None
+) -> None:
+    sample, other = approve(store, "a", clip=clip), approve(store, "b", clip=CT.clip, seed=1)
+    plan = small_plan().model_copy(update={"normalisation": CT})
+    material = gather(store, TrainingRequest()).suiting(plan)
+    kept = [other] if why else [sample, other]
+    assert [case.id for case in material.synthetic] == [use.sample for use in material.samples.uses] == kept
+    assert len(material.samples.patients) == len(kept)
+    assert [why in reason for reason in material.samples.left_out.values()] == ([True] if why else [])
+    assert ("cut off where those of real images are not" in trained_on(3, material.samples)) == bool(why)
+
+
+def test_a_pair_without_a_unit_is_left_out_of_a_run_on_ct_and_no_pair_of_one_on_mr(store: Store) -> None:
+    sample = approve(store, "a", modality="MR")
+    narrow = approve(store, "b", seed=1, clip=(0, 10))
+    material = gather(store, TrainingRequest())
+    on_ct = material.suiting(small_plan().model_copy(update={"normalisation": CT}))
+    assert set(on_ct.samples.left_out) == {sample, narrow} and not on_ct.synthetic
+    assert "not Hounsfield units" in on_ct.samples.left_out[sample]
+    assert material.suiting(small_plan()).samples.left_out == {}
 
 
 # --- images of a class -----------------------------------------------------------------------------------------------
