@@ -10,6 +10,7 @@ import slicer
 from LabelLoopLib.scene.attributes import getCase
 from LabelLoopLib.workflow.connection import ConnectionState
 from LabelLoopLib.workflow.prediction import Landing
+from LabelLoopLib.workflow.questions import Question
 
 from tests.slicer.bed.waiting import wait_for
 
@@ -203,6 +204,7 @@ def test_from_an_adopted_prediction_there_is_a_way_back(clinic: Enter, site: Sit
     anna.wait_until_sent()
     drafts = len([one for one in site.history("phantom_001") if one["author"] == anna.name])
     anna.draw("liver", drawn == 2)
+    anna.questions.answers = ["save"]  # the liver lies over the predicted spleen
     anna.press("prediction", "Back to mine")
     anna.wait_until_sent()
     kept = [one for one in site.history("phantom_001") if one["author"] == anna.name]
@@ -229,7 +231,8 @@ def test_what_was_drawn_since_a_submission_is_asked_about_before_it_is_left(
     case = anna.open("phantom_002")
     drawn = anna.draw_something()
     anna.submit()
-    anna.draw("liver", drawn == 2)
+    smaller = (drawn == 1) & (np.arange(drawn.shape[2]) < 8)
+    anna.draw("liver", smaller)
     mine = case.segmentationId
     put_a_prediction_beside(anna)
     anna.questions.answers = [answer]
@@ -241,7 +244,7 @@ def test_what_was_drawn_since_a_submission_is_asked_about_before_it_is_left(
     assert own == (["final", "draft"] if answer == "save" else ["final"])
     if answer == "leave":
         anna.press("prediction", "Back to mine")
-        assert (anna.drawn()["liver"] == (drawn == 2)).all() and case.edited
+        assert (anna.drawn()["liver"] == smaller).all() and case.edited
 
 
 def test_a_drawing_that_cannot_be_kept_is_not_left(clinic: Enter, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -343,3 +346,30 @@ def test_a_version_published_by_hand_is_offered_to_all(clinic: Enter, site: Site
     assert site.client.versions()["publications"][-1]["published_by"] == bob.name
     bob.place.training.publish(77)
     assert "no version 77" in bob.notice("training").text
+
+
+def test_what_lands_behind_the_question_before_saving_is_not_submitted_unseen(
+    clinic: Enter, slow: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anna = clinic().connect(slow.url)
+    anna.open("phantom_004")
+    await_prediction(anna, slow)
+    ask = anna.questions.ask
+
+    def ask_slowly(question: Question) -> str:
+        wait_for(lambda: not anna.place.predictions.running, 30, "the prediction")
+        return ask(question)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(anna.questions, "ask", ask_slowly)
+        anna.questions.answers = ["save"]
+        assert not anna.place.submission.submit("")
+    assert "Every segment is empty" in anna.questions.asked[-1].text
+    assert "look at it" in anna.notice("submission").text and anna.outbox() == []
+    slow.delay = 0.0
+    predicted = anna.drawn()
+    assert any(mask.any() for mask in predicted.values())
+    anna.submit()
+    anna.open("phantom_001")
+    anna.open("phantom_004")
+    assert same(anna.drawn(), predicted)

@@ -90,6 +90,18 @@ def _turn(sliceNode: Any, plane: Any) -> None:
         sliceNode.RemoveAttribute(_TURNED)
 
 
+def contentOf(segmentationNode: Any) -> tuple[Any, ...]:
+    """What a segmentation means, in short, for telling whether it is another since: VTK counts each change of voxels."""
+    segmentation = segmentationNode.GetSegmentation()
+    content = []
+    for segmentId in segmentation.GetSegmentIDs():
+        segment = segmentation.GetSegment(segmentId)
+        layer = layerOf(segment)
+        time = 0 if layer is None else layer.GetMTime()
+        content.append((segmentId, segment.GetName(), segment.GetLabelValue(), time))
+    return tuple(content)
+
+
 class EditWatch:
     """Tells when somebody changes what a segmentation means: voxels, names, order, segments added or removed.
 
@@ -103,7 +115,7 @@ class EditWatch:
         self._node: Any | None = segmentationNode
         self._onEdit: Callable[[], None] | None = onEdit
         self._pauses = 0
-        self._known = self._content()
+        self._known = contentOf(segmentationNode)
         # The node passes on what its vtkSegmentation tells, also after that has been replaced.
         self._tags: list[int] = [
             segmentationNode.AddObserver(getattr(slicer.vtkSegmentation, name), self._onEvent) for name in _EVENTS
@@ -117,7 +129,7 @@ class EditWatch:
         """Take notice again; what has happened meanwhile is not told."""
         self._pauses = max(0, self._pauses - 1)
         if self._pauses == 0 and self._node is not None:
-            self._known = self._content()
+            self._known = contentOf(self._node)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -143,19 +155,7 @@ class EditWatch:
     def _onEvent(self, caller: Any, event: str) -> None:
         if self._pauses or self._node is None or self._onEdit is None:
             return
-        content = self._content()
+        content = contentOf(self._node)
         if content != self._known:
             self._known = content
             self._onEdit()
-
-    def _content(self) -> tuple[Any, ...]:
-        """What the segmentation means, in short: VTK counts each change of a voxel array."""
-        assert self._node is not None
-        segmentation = self._node.GetSegmentation()
-        content = []
-        for segmentId in segmentation.GetSegmentIDs():
-            segment = segmentation.GetSegment(segmentId)
-            layer = layerOf(segment)
-            time = 0 if layer is None else layer.GetMTime()
-            content.append((segmentId, segment.GetName(), segment.GetLabelValue(), time))
-        return tuple(content)

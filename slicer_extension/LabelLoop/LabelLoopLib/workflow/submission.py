@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from typing import Optional
+from typing import Any, Optional
 
 from slicer.i18n import tr as _
 
 from ..client import AnnotationDraft, AnnotationView
+from ..scene.display import contentOf
 from ..scene.errors import SceneError
 from ..scene.label_maps import Collected, collect
 from .answers import attributesOf
@@ -108,7 +109,14 @@ class Submission:
         if not said:
             return True
         question = Question(_("Save the annotation"), "\n".join(said), (Answer("save", _("Save")),))
-        return self._questions.ask(question) != CANCEL
+        before = _shown(case)
+        if self._questions.ask(question) == CANCEL:
+            return False
+        if case is not self._casework.current or _shown(case) != before:  # other work goes on behind the question
+            text = _("The segmentation of {case} has changed behind the question: look at it, and save again.")
+            self._notices.post(Level.WARNING, text.format(case=case.id), TOPIC)
+            return False
+        return True
 
     def _unanswered(self, case: OpenCase) -> "list[str]":
         """What is asked about every case and was left out; somebody who answers nothing just outlines."""
@@ -210,6 +218,11 @@ class Submission:
 
 def _collected(case: OpenCase, rename: bool = False) -> Collected:
     return collect(case.segmentation, case.volume, rename)
+
+
+def _shown(case: OpenCase) -> "tuple[Any, ...]":
+    """What is on the screen, for telling whether it is another since."""
+    return (case.segmentationId, contentOf(case.segmentation) if case.segmentation is not None else ())
 
 
 def _lost(collected: Collected) -> "list[str]":
