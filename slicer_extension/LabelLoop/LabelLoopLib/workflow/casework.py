@@ -83,13 +83,16 @@ class Casework(VTKObservationMixin):
         if not self.mayLeave():
             return
         server = self._connection.url
-        ahead = self._prefetch.take(server, lambda held: held.strategy == strategy and held.caseId != current)
         source, annotator, task = self._source(), self._settings.annotator, self.taskOfNext()
+        ahead = self._prefetch.take(
+            server,
+            lambda held: (held.strategy, held.annotator) == (strategy, annotator) and held.caseId != current,
+        )
 
         def work(client: LoopClient, watch: Watch) -> "Union[Material, Given]":
             if ahead is not None:
                 material = source.fetch(client, ahead.caseId, watch, ahead.file)
-                if material.isFreeFor(annotator):  # nobody was faster
+                if material.isFree:  # nobody was faster
                     return replace(material, given=ahead.given)
             given = client.giveNext(strategy, annotator, [current] if current else [], task)
             return given if given.id is None else replace(source.fetch(client, given.id, watch), given=given)
@@ -99,7 +102,8 @@ class Casework(VTKObservationMixin):
     def openCase(self, caseId: str) -> None:
         """Open a case by its id."""
         case = self.current
-        if case is not None and (case.server, case.id) == (self._connection.url, caseId) and case.volume is not None:
+        wanted = (self._connection.url, caseId, self._settings.annotator)
+        if case is not None and (case.server, case.id, case.author) == wanted and case.volume is not None:
             display.showCase(case.volume, case.segmentation)
             return
         if not self.mayLeave():
@@ -124,6 +128,7 @@ class Casework(VTKObservationMixin):
     def _open(self, work: "Callable[[LoopClient, Job[Any]], Union[Material, Given]]", text: str) -> None:
         self.cancelOpening()
         self._notices.withdraw("case")
+        self._notices.withdraw("author")
         self.busy.emit(text, None)
         self._opening = self._connection.call(
             work,
@@ -188,13 +193,13 @@ class Casework(VTKObservationMixin):
         return list(task.labels) if task is not None else []
 
     def _fillIn(self, case: OpenCase, material: Material) -> None:
-        case.author = self._settings.annotator
+        case.author = material.annotator
         if material.own is not None:
             case.revision, case.status, case.comment = material.own.id, material.own.status, material.own.comment
         case.hasWork = material.label is not None
         self._fillInAnswers(case, material)
         if material.unsent is not None:
-            case.unsent = material.unsent
+            case.unsent, case.kept = material.unsent, material.unsent.status
             if material.unsent.draft.based_on is not None:
                 case.revision = material.unsent.draft.based_on  # what the server has since is not what it goes on from
             saved, comment = case.comment, material.unsent.draft.comment
@@ -204,7 +209,7 @@ class Casework(VTKObservationMixin):
             self._notices.post(
                 Level.WARNING, _("This is your work that had not reached the server: submit or save it again."), "case"
             )
-        case.stopwatch.start(material.unsent.draft.seconds_spent if material.unsent else 0.0)
+        case.stopwatch.start()
 
     def _fillInAnswers(self, case: OpenCase, material: Material) -> None:
         answers = material.own.classification if material.own is not None else None
@@ -214,7 +219,7 @@ class Casework(VTKObservationMixin):
         case.answers = fitting(attributesOf(self._connection.capabilities), answers)
 
     def _tellOthers(self, case: OpenCase) -> None:
-        others = [one for one in case.detail.annotations if one.author != self._settings.annotator]
+        others = [one for one in case.detail.annotations if one.author != case.author]
         if others and case.unsent is None:
             who = ", ".join(f"{one.author} ({one.status})" for one in others)
             text = _("Others have worked on this case: {who}. Your own work is kept beside theirs.").format(who=who)
@@ -290,6 +295,14 @@ class Casework(VTKObservationMixin):
             case.commentEdited = True
             self.changed.emit()
 
+    def tellAuthor(self) -> None:
+        """Say whose the open case stays when another name has been typed: the name counts from the next case on."""
+        case, name = self.current, self._settings.annotator
+        self._notices.withdraw("author")
+        if case is not None and case.author != name:
+            text = _("Case {case} stays {author}'s. Open it again to work on it as {name}.")
+            self._notices.post(Level.INFO, text.format(case=case.id, author=case.author, name=name), "author")
+
     def _onEdit(self, case: OpenCase) -> None:
         case.stopwatch.signOfLife()
         case.edits += 1
@@ -322,8 +335,8 @@ class Casework(VTKObservationMixin):
             return False
         if answer == "save":
             return self.keep(case)
-        if case.unsent is not None:
-            self._outbox.remove(case.unsent)
+        for one in case.unsent.parts if case.unsent is not None else ():
+            self._outbox.remove(one)
         case.edited = case.answersEdited = case.commentEdited = False
         return True
 

@@ -13,7 +13,9 @@ from slicer.i18n import tr as _
 from ..client import AnnotationView, CaseDetail, ClientError, Given, LoopClient, Watch
 from ..scene.grid import Grid
 from ..scene.image_files import ImageData, readImage, readLabelMap
-from .outbox import Outbox, Unsent
+from .open_case import FINISHED
+from .outbox import Outbox
+from .unsent_work import UnsentWork
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Material:
         label: The annotator's label map, if there is one.
         labelNames: Voxel value of each name in ``label``.
         unsent: Work that never reached the server; ``label`` comes from it if it has one.
+        annotator: Whose work on it is meant.
         given: Why the server gave the case; None if it was asked for by its id.
     """
 
@@ -33,14 +36,16 @@ class Material:
     own: Optional[AnnotationView]
     label: Optional[ImageData]
     labelNames: "dict[str, int]"
-    unsent: Optional[Unsent]
+    unsent: Optional[UnsentWork]
+    annotator: str
     given: Optional[Given] = None
 
-    def isFreeFor(self, annotator: str) -> bool:
+    @property
+    def isFree(self) -> bool:
         """Whether nobody has finished the case, and nobody else works on it."""
         lease = self.detail.lease
-        isFinished = any(one.status in ("final", "approved") for one in self.detail.annotations)
-        return not isFinished and (lease is None or lease.annotator == annotator)
+        isFinished = any(one.status in FINISHED for one in self.detail.annotations)
+        return not isFinished and (lease is None or lease.annotator == self.annotator)
 
 
 class MaterialSource:
@@ -93,15 +98,17 @@ class MaterialSource:
         watch.checkCancelled()
         self._checkGrid(detail, image.grid)
         own = next((one for one in detail.annotations if one.author == self._annotator), None)
-        unsent = next(iter(self._outbox.find(self._server, caseId, self._annotator)[-1:]), None)
+        waiting = self._outbox.find(self._server, caseId, self._annotator)
+        unsent = UnsentWork(tuple(waiting)) if waiting else None
         label, names = self._label(client, own, unsent, watch)
-        return Material(detail, image, own, label, names, unsent)
+        return Material(detail, image, own, label, names, unsent, self._annotator)
 
     def _label(
-        self, client: LoopClient, own: Optional[AnnotationView], unsent: Optional[Unsent], watch: Watch
+        self, client: LoopClient, own: Optional[AnnotationView], unsent: Optional[UnsentWork], watch: Watch
     ) -> "tuple[Optional[ImageData], dict[str, int]]":
-        if unsent is not None and unsent.hasLabelMap:
-            return readLabelMap(unsent.labelFile), dict(unsent.draft.labels or {})
+        labelled = unsent.labelled if unsent is not None else None
+        if labelled is not None:
+            return readLabelMap(labelled.labelFile), dict(labelled.draft.labels or {})
         if own is None or not own.has_label_map:
             return None, {}
         folder = Path(tempfile.mkdtemp(dir=self._folder))

@@ -9,8 +9,8 @@ import slicer
 
 from ..client import CaseDetail, Given
 from ..scene.display import EditWatch
-from .outbox import Unsent
 from .stopwatch import Stopwatch
+from .unsent_work import UnsentWork
 
 FINISHED = ("final", "approved")
 """Statuses of an annotation that a draft would take back."""
@@ -21,7 +21,7 @@ class OpenCase:
     """A case with its nodes in the scene.
 
     Attributes:
-        author: Under whose name it was opened.
+        author: Under whose name it was opened, and is saved.
         revision: Id of the annotator's own revision on the server that this goes on from; 0 if there is none.
         status: Of the annotator's own annotation: empty, ``draft``, ``final``, ``approved`` or ``rejected``.
         hasWork: Whether the segmentation holds something that a clinician has drawn, loaded or accepted.
@@ -52,7 +52,7 @@ class OpenCase:
     edits: int = 0
     adoptedAt: Optional[int] = None
     kept: str = ""
-    unsent: Optional[Unsent] = None
+    unsent: Optional[UnsentWork] = None
     stopwatch: Stopwatch = field(default_factory=Stopwatch)
     editWatch: Optional[EditWatch] = None
     besides: "list[str]" = field(default_factory=list)

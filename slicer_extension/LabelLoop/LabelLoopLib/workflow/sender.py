@@ -7,7 +7,7 @@ from typing import Any, Callable, Optional
 
 from slicer.i18n import tr as _
 
-from ..client import AnnotationView, LoopClient, Refused, ServerUnreachable, Watch
+from ..client import AnnotationDraft, AnnotationView, LoopClient, Refused, ServerUnreachable, Watch
 from ..jobs import Job, Signal
 from .connection import Connection, ConnectionState
 from .notices import Action, Level, NoticeBoard
@@ -15,7 +15,7 @@ from .outbox import Outbox, Unsent
 from .questions import CANCEL, Answer, Question, Questions
 
 CONFLICT = 409
-TOPIC = "submission"
+TOPIC, UNSENT, REOPENING = "submission", "unsent", "reopening"  # of notices
 
 
 class Sender:
@@ -58,28 +58,50 @@ class Sender:
         Args:
             alsoReopening: Also the drafts that take back a submission.
         """
-        self._notices.withdraw("unsent")
+        self._notices.withdraw(UNSENT)
         if alsoReopening:
-            self._notices.withdraw("reopening")
+            self._notices.withdraw(REOPENING)
         for unsent in self.waiting():
             if alsoReopening or not unsent.reopens:
                 self.send(unsent)
 
     def hold(self, unsent: Unsent) -> None:
         """Leave a draft that takes back a submission in the outbox until the user sends it."""
-        self._offerReopening([unsent])
+        self._offer(REOPENING, [unsent])
         self.changed.emit()
 
+    def isOnItsWay(self, unsent: Unsent) -> bool:
+        """Whether the server may be getting an annotation at this moment."""
+        return self._job is not None and any(one.id == unsent.id for one in self._queue[:1])
+
+    def leave(self, unsent: Unsent, rest: Optional[AnnotationDraft]) -> None:
+        """Leave of an annotation that waits only what no newer one holds; None for nothing."""
+        self._queue = [one for one in self._queue if one.id != unsent.id]
+        if rest is None:
+            self._outbox.remove(unsent)
+        else:
+            self._outbox.note(unsent, draft=rest)
+        self._tellAnew()
+
     def send(self, unsent: Unsent) -> None:
-        """Send an annotation after those that are on their way; it stays here if it is for another server."""
+        """Send an annotation after those that are on their way, and after older ones of the same work.
+
+        It stays here if it is for another server.
+        """
         if unsent.server != self._connection.url:
             text = _("Kept on this computer: {case} is a case of {server}. Connect to that server to send it.")
             self._notices.post(Level.WARNING, text.format(case=unsent.caseId, server=unsent.server), TOPIC)
             self.changed.emit()
             return
-        if all(one.id != unsent.id for one in self._queue):
-            self._queue.append(unsent)
+        older = [one for one in self._ofSameWork(unsent) if one.created < unsent.created and not self.isTakenUp(one)]
+        for due in (*older, unsent):
+            if all(one.id != due.id for one in self._queue):
+                self._queue.append(due)
         self._next()
+
+    def _ofSameWork(self, unsent: Unsent) -> "list[Unsent]":
+        """What waits of an author's annotations of a case, the oldest first."""
+        return self._outbox.find(unsent.server, unsent.caseId, unsent.draft.author)
 
     def _next(self) -> None:
         if self._job is None and self._queue and not self._isClosed:
@@ -108,19 +130,19 @@ class Sender:
             self._next()
 
     def _onSaved(self, unsent: Unsent, annotation: AnnotationView) -> None:
-        self._queue = [self._after(annotation, one) for one in self._queue if one.id != unsent.id]
-        for one in self._outbox.find(unsent.server, unsent.caseId, unsent.draft.author):
-            if one.reopens and one.created >= unsent.created:
-                self._after(annotation, one)
+        self._queue = [one for one in self._queue if one.id != unsent.id]
+        for one in self._ofSameWork(unsent):
+            if one.created >= unsent.created:
+                self._goOn(one, annotation)
+        self._tellAnew()
         what = _("Submitted") if annotation.status == "final" else _("Draft saved")
         self._notices.post(Level.GOOD, f"{what}: {annotation.case_id}", TOPIC)
         self.saved.emit(annotation)
 
-    def _after(self, annotation: AnnotationView, unsent: Unsent) -> Unsent:
-        """A later save of the same case goes on from the one that has just arrived."""
-        if (unsent.caseId, unsent.draft.author) != (annotation.case_id, annotation.author):
-            return unsent
-        return self._outbox.note(unsent, draft=replace(unsent.draft, based_on=annotation.id))
+    def _goOn(self, unsent: Unsent, annotation: AnnotationView) -> None:
+        """A later save of the same work goes on from the one that has just arrived."""
+        later = self._outbox.note(unsent, draft=replace(unsent.draft, based_on=annotation.id))
+        self._queue = [later if one.id == later.id else one for one in self._queue]
 
     def _onFailed(self, unsent: Unsent, error: Exception) -> None:
         self._queue = [one for one in self._queue if one.id != unsent.id]
@@ -152,6 +174,7 @@ class Sender:
         if self._questions.ask(question) != CANCEL:
             self._outbox.remove(unsent)
             self._notices.withdraw(TOPIC)
+            self._tellAnew()
             self.changed.emit()
 
     def _onConnection(self, state: ConnectionState) -> None:
@@ -159,20 +182,35 @@ class Sender:
         waiting = self.waiting() if state == ConnectionState.ONLINE and not self.sending else []
         unsent = [one for one in waiting if not one.reopens]
         if unsent:
-            text = _("Work on {cases} is kept on this computer and has not reached the server.")
             self._notices.withdraw(TOPIC)
-            send = Action(_("Send now"), self.resend)
-            self._notices.post(Level.WARNING, text.format(cases=_cases(unsent)), "unsent", send)
-        self._offerReopening([one for one in waiting if one.reopens])
+        self._offer(UNSENT, unsent)
+        self._offer(REOPENING, [one for one in waiting if one.reopens])
 
-    def _offerReopening(self, drafts: "list[Unsent]") -> None:
-        if drafts:
+    def _offer(self, topic: str, unsent: "list[Unsent]") -> None:
+        """Offer to send annotations, unless there are none, or the offer is there already."""
+        if topic == UNSENT:
+            text = _("Work on {cases} is kept on this computer and has not reached the server.")
+            send = Action(_("Send now"), self.resend)
+        else:
             text = _(
                 "What you have changed on {cases} since you submitted is kept on this computer. If it is sent, the "
                 "submission is a draft again. Open the case to go on with it, or to discard it."
             )
             send = Action(_("Send as draft"), lambda: self.resend(alsoReopening=True))
-            self._notices.post(Level.WARNING, text.format(cases=_cases(drafts)), "reopening", send)
+        text, shown = text.format(cases=_cases(unsent)), self._notices.find(topic)
+        if unsent and (shown is None or shown.text != text):
+            self._notices.post(Level.WARNING, text, topic, send)
+
+    def _tellAnew(self) -> None:
+        """Offer no longer what does not wait any more."""
+        waiting = self.waiting()
+        for topic, isReopening in ((UNSENT, False), (REOPENING, True)):
+            if self._notices.find(topic) is not None:
+                left = [one for one in waiting if one.reopens == isReopening]
+                if left:
+                    self._offer(topic, left)
+                else:
+                    self._notices.withdraw(topic)
 
 
 def _cases(unsent: "list[Unsent]") -> str:

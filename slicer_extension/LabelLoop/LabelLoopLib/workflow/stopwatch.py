@@ -29,13 +29,9 @@ class Stopwatch:
         """Working time so far, s."""
         return self._counted + self._stretch()
 
-    def start(self, alreadySpent: float = 0.0) -> None:
-        """Begin anew.
-
-        Args:
-            alreadySpent: Working time that counts as well but has not been reported to the server yet, s.
-        """
-        self._counted = alreadySpent
+    def start(self) -> None:
+        """Begin anew."""
+        self._counted = 0.0
         self._since = self._clock()
 
     def pause(self) -> None:

@@ -22,6 +22,7 @@ from .rescue import TOPIC as RESCUED
 from .rescue import Rescue
 from .sender import TOPIC, Sender
 from .settings import Settings
+from .unsent_work import restOf
 
 DRAFT, FINAL = "draft", "final"
 
@@ -48,6 +49,7 @@ class Submission:
         self._settings = settings
         self._notices = notices
         self._questions = questions
+        self._saved: "set[str]" = set()  # ids of what this Slicer has put into the outbox
         casework.keep = self._keep
         casework.keepUnasked = self._keepUnasked
         sender.saved.connect(self._onSaved)
@@ -178,41 +180,55 @@ class Submission:
 
     def _put(self, case: OpenCase, collected: Optional[Collected], status: str, reopens: bool) -> Optional[Unsent]:
         """Write the work to disk; from here on it is safe."""
+        older = self._older(case, reopens)
+        seconds = case.stopwatch.take()
         draft = AnnotationDraft(
-            author=self._settings.annotator,
+            author=case.author,
             status=status,
             labels=dict(collected.names) if collected is not None else None,
             classification=dict(case.answers) if case.answers or case.answersEdited else None,
             comment=case.comment,
-            seconds_spent=round(case.stopwatch.take(), 1),
+            seconds_spent=round(seconds + sum(one.draft.seconds_spent for one in older), 1),
             submission=uuid.uuid4().hex,
-            based_on=case.revision if case.author == self._settings.annotator else None,
+            based_on=case.revision,
         )
         try:
             unsent = self._outbox.put(case.server, case.id, draft, collected.image if collected else None, reopens)
         except (OSError, RuntimeError, SceneError) as error:
-            case.stopwatch.giveBack(draft.seconds_spent)
+            case.stopwatch.giveBack(seconds)
             text = _("The work cannot be written to {folder}: {why}").format(folder=self._outbox.folder, why=error)
             self._notices.post(Level.ERROR, text, TOPIC)
             return None
-        if case.unsent is not None:
-            if collected is not None or not case.unsent.hasLabelMap:
-                self._outbox.remove(case.unsent)  # the new one holds it all
-            case.unsent = None
+        for one in older:
+            self._sender.leave(one, restOf(one.draft, draft))
+        self._saved.add(unsent.id)
+        case.unsent = None
         case.edited = case.answersEdited = case.commentEdited = False
         return unsent
 
+    def _older(self, case: OpenCase, reopens: bool) -> "list[Unsent]":
+        """What waits of the work that the next save goes on from, but for what is on its way at this moment.
+
+        Another Slicer may keep work on the same case, which this one has not seen. A draft that is only offered takes
+        the place of nothing that was asked for.
+        """
+        waiting = self._outbox.find(case.server, case.id, self._settings.annotator)
+        takenUp = {one.id for one in case.unsent.parts} if case.unsent is not None else set()
+        seen = [one for one in waiting if one.id in self._saved | takenUp and not self._sender.isOnItsWay(one)]
+        return [one for one in seen if one.reopens or not reopens]
+
     def _isTakenUp(self, unsent: Unsent) -> bool:
         case = self._casework.current
-        return case is not None and case.unsent is not None and case.unsent.id == unsent.id
+        return case is not None and case.unsent is not None and case.unsent.includes(unsent)
 
     def _onSaved(self, annotation: AnnotationView) -> None:
         case = self._casework.current
         if case is None or case.server != self._connection.url:
             return
-        if (case.id, self._settings.annotator) == (annotation.case_id, annotation.author):
-            case.kept = ""
-            case.revision, case.status, case.author = annotation.id, annotation.status, annotation.author
+        if (case.id, case.author) == (annotation.case_id, annotation.author):
+            waiting = self._outbox.find(case.server, case.id, annotation.author)
+            case.kept = next((one.draft.status for one in reversed(waiting) if not one.reopens), "")
+            case.revision, case.status = annotation.id, annotation.status
             self._casework.changed.emit()
 
 
