@@ -221,6 +221,7 @@ def as_format(connection: sqlite3.Connection, version: int) -> None:
             f"ALTER TABLE picks DROP COLUMN {column}" for column in ("place", "why", "classes", "agreement", "compared")
         ),
         ("ALTER TABLE evidence DROP COLUMN outlines",),
+        ("ALTER TABLE annotations DROP COLUMN asked",),
     )
     for statements in reversed(undo[version - 1 :]):
         for statement in statements:

@@ -15,7 +15,7 @@ from monailabel_app.training.material import annotated_case
 
 
 def agreement_with(version: LoadedVersion, case_id: str, store: Store, looks: CaseLooks) -> float | None:
-    """What a version says about a case against the annotation that speaks for it, 0 to 1.
+    """What a version says about a case against the annotations that speak for it, 0 to 1.
 
     Segmentation: the mean Dice of the structures that the annotator was to outline, as far as they are in the image or
     were predicted. Classification: the share of the answers that the version gives, too. None if there is nothing to
@@ -35,8 +35,7 @@ def agreement_with(version: LoadedVersion, case_id: str, store: Store, looks: Ca
 
 
 def _of_answers(version: LoadedVersion, case_id: str, store: Store, looks: CaseLooks) -> float | None:
-    annotation = store.annotations.best_of_case(case_id)
-    answers = (annotation.classification if annotation is not None else None) or {}
+    answers = store.annotations.answers_of(case_id).answers
     evidence = looks.look(case_id, version)
     found = predicted_classes(evidence)
     right = []

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from monailabel_app.classification.groups import is_classification
 from monailabel_app.models.registry import Registry
-from monailabel_app.store.annotations import Annotation
+from monailabel_app.store.annotations import Annotation, CaseAnswers
 from monailabel_app.store.picks import Pick
 from monailabel_app.store.split import Role
 from monailabel_app.store.store import Store
@@ -109,7 +109,7 @@ def _point(record: Any, picks: Mapping[str, Pick], published: Collection[int]) -
     )
 
 
-def _arm(offered: Collection[tuple[Annotation, Pick]]) -> Arm:
+def _arm(offered: Collection[tuple[Annotation | CaseAnswers, Pick]]) -> Arm:
     seconds = [one.seconds_spent for one, _ in offered if one.seconds_spent > 0]
     scores = [pick.score for _, pick in offered if pick.score is not None]
     agreements = [pick.agreement for _, pick in offered if pick.agreement is not None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import SimpleITK as sitk
 
 from monailabel_app.classification.groups import ANY_SEGMENT, Group
-from monailabel_app.classification.material import region_value
+from monailabel_app.classification.material import outline_of, region_value
 from monailabel_app.classification.preparation import segment_mask
 from monailabel_app.errors import BadInput, NoPublishedVersion
 from monailabel_app.inference.service import InferenceService
@@ -25,8 +25,8 @@ class RegionFinder:
     def __call__(self, group: Group, case_id: str | None, image: sitk.Image) -> sitk.Image | None:
         """Mask of the structure that a group of attributes is about; None if they are about the whole image.
 
-        It is taken from what speaks for the case (by id; None for an image that was sent) if that outlines it, else
-        from a prediction.
+        It is taken from the annotation that says where it is in the case (by id; None for an image that was sent), as
+        for training, else from a prediction.
 
         Raises:
             NoPublishedVersion: It is not outlined, and there is no version to predict it with.
@@ -34,10 +34,8 @@ class RegionFinder:
         """
         if group.segment is None:
             return None
-        drawn = None
-        if case_id is not None:
-            drawn = self.store.annotations.best_of_case(case_id, with_label_map=True)
-        if drawn is not None and drawn.file is not None and group.segment in (ANY_SEGMENT, *drawn.labels):
+        drawn = outline_of(self.store, case_id, group.segment) if case_id is not None else None
+        if drawn is not None and drawn.file is not None:
             return segment_mask(read_image(drawn.file), region_value(drawn.labels, group.segment))
         if self.inference.registry.published_number(SEGMENTATION) is None:
             raise NoPublishedVersion(

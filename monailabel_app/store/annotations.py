@@ -9,7 +9,7 @@ import re
 import sqlite3
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -44,6 +44,7 @@ class Requirement:
 
     Attributes:
         attributes: Each has to be answered, if only by "not sure"; where there are none, a label map is asked for.
+            Capitals are not told apart, as the scheme may have changed them since.
     """
 
     attributes: tuple[str, ...] = ()
@@ -53,12 +54,15 @@ class Requirement:
         if not self.attributes:
             return f"{annotation}.file IS NOT NULL"
         marks = ", ".join("?" * len(self.attributes))
-        answered = f"SELECT COUNT(*) FROM json_each({annotation}.classification) WHERE key IN ({marks})"
+        answered = (
+            f"SELECT COUNT(DISTINCT casefold(key)) FROM json_each({annotation}.classification)"
+            f" WHERE casefold(key) IN ({marks})"
+        )
         return f"({answered}) = {len(self.attributes)}"
 
     @property
     def values(self) -> tuple[str, ...]:
-        return self.attributes
+        return tuple(name.casefold() for name in self.attributes)
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,8 @@ class Annotation:
         file: Label map on the case's own voxel grid, or None.
         labels: Name of each structure the author was to outline, with its voxel value in ``file``.
         sha256: Hash of ``file``, so that a model version can tell exactly what it saw.
-        classification: Answers by the names of the scheme's attributes; None is "not sure".
+        classification: Answers by the names of the scheme's attributes, as it spells them now; None is "not sure".
+        asked: By attribute, the classes that were to choose from when it was answered, where that is known.
         points: Marked points, ``[{"label": str, "position": [L, P, S] in mm}]``.
         saved_by: Who made this revision (a reviewer may approve another's work).
         seconds_spent: Working time of the author over all revisions, s.
@@ -85,10 +90,46 @@ class Annotation:
     labels: dict[str, int]
     sha256: str | None
     classification: dict[str, Any] | None
+    asked: dict[str, list[str]]
     points: list[dict[str, Any]] | None
     comment: str
     seconds_spent: float
     created: float
+
+
+@dataclass(frozen=True)
+class CaseAnswers:
+    """What is answered about a case: each attribute by the annotation that speaks for it.
+
+    Attributes:
+        answers: By attribute; None is "not sure".
+        asked: By attribute, the classes that were to choose from, where that is known.
+        sources: By attribute, the annotation that the answer is from.
+    """
+
+    case_id: str
+    answers: dict[str, Any]
+    asked: dict[str, list[str]]
+    sources: dict[str, Annotation]
+
+    @classmethod
+    def of(cls, case_id: str, annotations: Iterable[Annotation]) -> CaseAnswers:
+        """Of the annotations of a case, those that speak first coming first; what one does not answer the next may."""
+        sources: dict[str, Annotation] = {}
+        for annotation in annotations:
+            for name in annotation.classification or {}:
+                sources.setdefault(name, annotation)
+        return cls(
+            case_id=case_id,
+            answers={name: one.classification[name] for name, one in sources.items() if one.classification is not None},
+            asked={name: one.asked[name] for name, one in sources.items() if name in one.asked},
+            sources=sources,
+        )
+
+    @property
+    def seconds_spent(self) -> float:
+        """Working time of all authors whose answers these are, s."""
+        return sum({one.id: one.seconds_spent for one in self.sources.values()}.values())
 
 
 @dataclass(frozen=True)
@@ -100,6 +141,8 @@ class Revision:
         label_names: Voxel value of each name in ``label_map``; None if the file itself tells (Slicer's ``.seg.nrrd``).
         submission: A name that the client makes up for this save: a second one of the same name changes nothing, so
             that it may send again what was perhaps not received.
+        answered: The attributes in `classification` that are answered now, the others being answers of before; None for
+            all of them.
         based_on: Id of the author's revision that this one goes on from, 0 for none; None if the client does not say.
     """
 
@@ -111,6 +154,7 @@ class Revision:
     comment: str | None = None
     seconds_spent: float = 0.0
     submission: str | None = None
+    answered: tuple[str, ...] | None = None
     based_on: int | None = None
 
 
@@ -178,8 +222,7 @@ class AnnotationStore:
                     before = _current_row(connection, case_id, author)
                     check(before)
                     values = {"case_id": case_id, "author": author, "saved_by": saved_by}
-                    answers = self._answers(revision, before)
-                    values |= _parts(revision, before, {**(written or {}), "classification": answers})
+                    values |= _parts(revision, before, {**(written or {}), **self._answers(revision, before)})
                     _check_something_is_said(values)
                     saved = self._insert(connection, values, revision.submission)
                     if saved.status in TRAINS:
@@ -190,11 +233,15 @@ class AnnotationStore:
                 (self.workspace.root / written["file"]).unlink(missing_ok=True)
         return saved or sent_before
 
-    def _answers(self, revision: Revision, before: sqlite3.Row | None) -> str | None:
-        """The column of the answers; None leaves it as it was."""
-        earlier = json.loads(before["classification"] or "null") if before is not None else None
-        answers = self.schemes.checked(revision.classification, earlier)
-        return None if answers is None else json.dumps(answers)
+    def _answers(self, revision: Revision, before: sqlite3.Row | None) -> dict[str, str]:
+        """The columns of the answers; none leaves them as they were."""
+        if revision.classification is None:
+            return {}
+        last = self._annotation(before) if before is not None else None
+        answers = self.schemes.checked(revision.classification, last.classification if last is not None else None) or {}
+        answered = revision.classification if revision.answered is None else revision.answered
+        asked = self.schemes.asked(answers, tuple(answered), last.asked if last is not None else {})
+        return {"classification": json.dumps(answers), "asked": json.dumps(asked)}
 
     def _sent_before(
         self, connection: sqlite3.Connection, case_id: str, author: str, revision: Revision
@@ -303,24 +350,42 @@ class AnnotationStore:
             raise NotFound(f"there is no annotation {annotation_id}")
         return self._annotation(row)
 
-    def best_of_case(self, case_id: str, *, with_label_map: bool = False) -> Annotation | None:
-        """The annotation that speaks for a case: an approved one before a final one, the newest of these."""
+    def best_of_case(
+        self, case_id: str, *, with_label_map: bool = False, label: str | None = None
+    ) -> Annotation | None:
+        """The annotation that speaks for a case: an approved one before a final one, the newest of these.
+
+        Args:
+            with_label_map: Of those with a label map.
+            label: Of those that say where this structure is.
+        """
         candidates = [
             annotation
-            for annotation in self.of_case(case_id)
-            if annotation.status in TRAINS and (annotation.file is not None or not with_label_map)
+            for annotation in self._submitted_of(case_id)
+            if (annotation.file is not None or not with_label_map) and (label is None or label in annotation.labels)
         ]
-        return min(candidates, key=lambda annotation: TRAINS.index(annotation.status), default=None)
+        return candidates[0] if candidates else None
+
+    def answers_of(self, case_id: str) -> CaseAnswers:
+        """What is answered about a case; nothing if nobody has submitted answers."""
+        return CaseAnswers.of(case_id, self._submitted_of(case_id))
+
+    def _submitted_of(self, case_id: str) -> list[Annotation]:
+        """Those that speak first come first."""
+        submitted = [annotation for annotation in self.of_case(case_id) if annotation.status in TRAINS]
+        return sorted(submitted, key=lambda annotation: TRAINS.index(annotation.status))
 
     def for_training(self) -> list[Annotation]:
         """The annotation that speaks for each case with a label map, in the order of case ids."""
-        return self._speaking("file")
+        return [annotations[0] for annotations in self._submitted_with("file").values()]
 
-    def for_classification(self) -> list[Annotation]:
-        """The annotation that speaks for each case with answers, in the order of case ids."""
-        return self._speaking("classification")
+    def for_classification(self) -> list[CaseAnswers]:
+        """What is answered about each case with answers, in the order of case ids."""
+        cases = [CaseAnswers.of(*one) for one in self._submitted_with("classification").items()]
+        return [case for case in cases if case.answers]
 
-    def _speaking(self, part: str) -> list[Annotation]:
+    def _submitted_with(self, part: str) -> dict[str, list[Annotation]]:
+        """Submitted annotations by usable case, in the order of case ids; those that speak first come first."""
         rows = self.database.rows(
             "SELECT a.* FROM current_annotations c JOIN annotations a ON a.id = c.annotation"
             " JOIN cases k ON k.id = c.case_id"
@@ -329,10 +394,10 @@ class AnnotationStore:
             *TRAINS,
             Status.APPROVED,
         )
-        best: dict[str, Annotation] = {}
+        by_case: dict[str, list[Annotation]] = {}
         for row in rows:
-            best.setdefault(row["case_id"], self._annotation(row))
-        return list(best.values())
+            by_case.setdefault(row["case_id"], []).append(self._annotation(row))
+        return by_case
 
     def submitted_case_ids(self, requirement: Requirement | None = None) -> set[str]:
         """Usable cases that at least one author has submitted, with what is required if anything is."""
@@ -360,12 +425,17 @@ class AnnotationStore:
             file=self.workspace.root / row["file"] if row["file"] else None,
             labels=json.loads(row["labels"] or "{}"),
             sha256=row["sha256"],
-            classification=json.loads(row["classification"] or "null"),
+            classification=None if row["classification"] is None else self._spelled(row["classification"]),
+            asked=self._spelled(row["asked"] or "{}"),
             points=json.loads(row["points"] or "null"),
             comment=row["comment"],
             seconds_spent=row["seconds_spent"],
             created=row["created"],
         )
+
+    def _spelled(self, column: str) -> dict[str, Any]:
+        values = json.loads(column)
+        return self.schemes.spelled(values) if values else values
 
 
 def check_revision(author: str, revision: Revision) -> None:
@@ -414,6 +484,7 @@ def _parts(revision: Revision, before: sqlite3.Row | None, written: dict[str, An
         "labels": kept("labels", written.get("labels")),
         "sha256": kept("sha256", written.get("sha256")),
         "classification": kept("classification", written.get("classification")),
+        "asked": kept("asked", written.get("asked")),
         "points": kept("points", as_json(revision.points)),
         "comment": kept("comment", revision.comment) or "",
         "seconds_spent": revision.seconds_spent + (before["seconds_spent"] if before is not None else 0.0),

@@ -210,7 +210,19 @@ _OUTLINES = """
 ALTER TABLE evidence ADD COLUMN outlines INTEGER;
 """
 
-_STEPS = (_FIRST, _SUBMISSIONS, _STRATA, _BANK, _SELECTION, _PICKS, _OUTLINES)
+_ASKED = """
+-- {attribute: [class]}: what was to choose from when it was answered; of earlier answers the scheme in use has to do
+ALTER TABLE annotations ADD COLUMN asked TEXT;
+UPDATE annotations SET asked = (
+    SELECT json_group_object(
+        json_extract(attribute.value, '$.name'),
+        (SELECT json_group_array(json_extract(one.value, '$.name')) FROM json_each(attribute.value, '$.classes') one)
+    )
+    FROM properties, json_each(properties.value, '$.attributes') attribute WHERE properties.name = 'scheme'
+) WHERE classification IS NOT NULL;
+"""
+
+_STEPS = (_FIRST, _SUBMISSIONS, _STRATA, _BANK, _SELECTION, _PICKS, _OUTLINES, _ASKED)
 """What makes the index of each format from the one before; steps are added, never changed."""
 
 SCHEMA_VERSION = len(_STEPS)
@@ -263,6 +275,7 @@ class Database:
             connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             held = self._local.held = _Held(connection)
             connection.row_factory = sqlite3.Row
+            connection.create_function("casefold", 1, str.casefold, deterministic=True)
             _write_ahead(connection)
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")

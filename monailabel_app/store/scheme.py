@@ -286,9 +286,26 @@ def _check_unique(names: Iterable[str], what: str) -> None:
 def _colored(classes: Sequence[ClassInfo]) -> tuple[ClassInfo, ...]:
     taken = {one.color for one in classes}
     free = [color for color in PALETTE if color not in taken] or list(PALETTE)
+    def spelled(self, answers: Mapping[str, Any]) -> dict[str, Any]:
+        """Answers, or lists of classes, by attribute, in the spelling of this scheme where only capitals differ."""
+        attributes = {one.name.casefold(): one for one in self.attributes}
+        found: dict[str, Any] = {}
+        for name, value in answers.items():
+            attribute = attributes.get(name.casefold())
+            found.setdefault(name if attribute is None else attribute.name, _spelled(value, attribute))
+        return found
+
     missing = (free[number % len(free)] for number in range(len(classes)))
     return tuple(one if one.color else one.model_copy(update={"color": next(missing)}) for one in classes)
 
 
 def _with_key(one: ClassInfo, free: Iterable[str]) -> ClassInfo:
     return one if one.hotkey else one.model_copy(update={"hotkey": next(iter(free), None)})
+def _spelled(value: Any, attribute: Attribute | None) -> Any:
+    if isinstance(value, list):
+        return [_spelled(one, attribute) for one in value]
+    if attribute is None or not isinstance(value, str):
+        return value
+    return next((name for name in attribute.names if name.casefold() == value.casefold()), value)
+
+

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ class SchemeStore:
 
     def _kept(self, key: str) -> Scheme | None:
         text = self.database.value("SELECT value FROM properties WHERE name = ?", key)
-        return None if text is None else Scheme.model_validate_json(str(text))
+        return None if text is None else _parsed(str(text))
 
     def _keep(self, key: str, scheme: Scheme) -> None:
         with self.database.write() as connection:
@@ -85,6 +86,31 @@ class SchemeStore:
 
     def stratum(self, answers: Mapping[str, Any] | None) -> str:
         """What patients are balanced by between training and validation: the first choice that the scheme asks for.
+    def spelled(self, answers: Mapping[str, Any]) -> dict[str, Any]:
+        """Stored answers, or lists of classes, as the scheme in use writes them: capitals may have changed since."""
+        scheme = self.scheme
+        return dict(answers) if scheme is None else scheme.spelled(answers)
+
+    def asked(
+        self, answers: Mapping[str, Any], sent: Collection[str], before: Mapping[str, list[str]]
+    ) -> dict[str, list[str]]:
+        """For each of the answers to store, the classes that were to choose from, where that is known.
+
+        Args:
+            answers: As `checked` gives them.
+            sent: The attributes that were answered now; of the others it stays what it was.
+            before: Of the author's last answers.
+        """
+        now = {name.strip().casefold() for name in sent}
+        scheme = self.scheme
+        chosen_from = {
+            one.name: one.names
+            for one in (scheme.attributes if scheme is not None else ())
+            if one.name.casefold() in now and scheme.fits(one.name, answers.get(one.name))
+        }
+        known = {**_without(before, chosen_from), **chosen_from}
+        return {name: known[name] for name in answers if name in known}
+
 
         One about the case comes before one about a structure.
         """
@@ -105,5 +131,11 @@ _NEW = object()
 
 def _without(answers: Mapping[str, Any], named: Mapping[str, Any]) -> dict[str, Any]:
     """Answers to other attributes than those named (capitals are not told apart)."""
+@lru_cache(maxsize=8)
+def _parsed(text: str) -> Scheme:
+    """Reading many annotations asks for the scheme as often."""
+    return Scheme.model_validate_json(text)
+
+
     left_out = {name.strip().casefold() for name in named}
     return {name: answer for name, answer in answers.items() if name.strip().casefold() not in left_out}
