@@ -58,14 +58,6 @@ class ClassifiedMaterial:
         )
 
 
-def gather_classified(store: Store, group: Group, synthetic_share: float | None = None) -> ClassifiedMaterial:
-    """Collect what is answered, and the approved synthetic images that may train beside it.
-
-    Args:
-        synthetic_share: At most so many synthetic images for each real one of a class; none for the store's default.
-
-    Raises:
-        Conflict: There is nothing to train on; the message says what is missing.
 @dataclass(frozen=True)
 class _Answered:
     """A case with answers.
@@ -81,6 +73,14 @@ class _Answered:
     outline: Annotation | None
 
 
+def gather_classified(store: Store, group: Group, synthetic_share: float | None = None) -> ClassifiedMaterial:
+    """Collect what is answered, and the approved synthetic images that may train beside it.
+
+    Args:
+        synthetic_share: At most so many synthetic images for each real one of a class; none for the store's default.
+
+    Raises:
+        Conflict: There is nothing to train on; the message says what is missing.
     """
     names = [attribute.name for attribute in group.attributes]
     answered = [one for case in store.annotations.for_classification() if (one := _answered(store, case, group))]

@@ -266,6 +266,15 @@ class Scheme(_Part):
             checked[attribute.name] = attribute.check(answer)
         return {one.name: checked[one.name] for one in self.attributes if one.name in checked}
 
+    def spelled(self, answers: Mapping[str, Any]) -> dict[str, Any]:
+        """Answers, or lists of classes, by attribute, in the spelling of this scheme where only capitals differ."""
+        attributes = {one.name.casefold(): one for one in self.attributes}
+        found: dict[str, Any] = {}
+        for name, value in answers.items():
+            attribute = attributes.get(name.casefold())
+            found.setdefault(name if attribute is None else attribute.name, _spelled(value, attribute))
+        return found
+
     def fits(self, name: str, answer: Any) -> bool:
         """Whether there is such an attribute, and it can be answered so."""
         try:
@@ -273,6 +282,14 @@ class Scheme(_Part):
         except BadInput:
             return False
         return True
+
+
+def _spelled(value: Any, attribute: Attribute | None) -> Any:
+    if isinstance(value, list):
+        return [_spelled(one, attribute) for one in value]
+    if attribute is None or not isinstance(value, str):
+        return value
+    return next((name for name in attribute.names if name.casefold() == value.casefold()), value)
 
 
 def _check_unique(names: Iterable[str], what: str) -> None:
@@ -286,26 +303,9 @@ def _check_unique(names: Iterable[str], what: str) -> None:
 def _colored(classes: Sequence[ClassInfo]) -> tuple[ClassInfo, ...]:
     taken = {one.color for one in classes}
     free = [color for color in PALETTE if color not in taken] or list(PALETTE)
-    def spelled(self, answers: Mapping[str, Any]) -> dict[str, Any]:
-        """Answers, or lists of classes, by attribute, in the spelling of this scheme where only capitals differ."""
-        attributes = {one.name.casefold(): one for one in self.attributes}
-        found: dict[str, Any] = {}
-        for name, value in answers.items():
-            attribute = attributes.get(name.casefold())
-            found.setdefault(name if attribute is None else attribute.name, _spelled(value, attribute))
-        return found
-
     missing = (free[number % len(free)] for number in range(len(classes)))
     return tuple(one if one.color else one.model_copy(update={"color": next(missing)}) for one in classes)
 
 
 def _with_key(one: ClassInfo, free: Iterable[str]) -> ClassInfo:
     return one if one.hotkey else one.model_copy(update={"hotkey": next(iter(free), None)})
-def _spelled(value: Any, attribute: Attribute | None) -> Any:
-    if isinstance(value, list):
-        return [_spelled(one, attribute) for one in value]
-    if attribute is None or not isinstance(value, str):
-        return value
-    return next((name for name in attribute.names if name.casefold() == value.casefold()), value)
-
-

@@ -84,8 +84,6 @@ class SchemeStore:
         """
         return self.checked({**_without(before or {}, answers), **answers}, before) or {}
 
-    def stratum(self, answers: Mapping[str, Any] | None) -> str:
-        """What patients are balanced by between training and validation: the first choice that the scheme asks for.
     def spelled(self, answers: Mapping[str, Any]) -> dict[str, Any]:
         """Stored answers, or lists of classes, as the scheme in use writes them: capitals may have changed since."""
         scheme = self.scheme
@@ -111,6 +109,8 @@ class SchemeStore:
         known = {**_without(before, chosen_from), **chosen_from}
         return {name: known[name] for name in answers if name in known}
 
+    def stratum(self, answers: Mapping[str, Any] | None) -> str:
+        """What patients are balanced by between training and validation: the first choice that the scheme asks for.
 
         One about the case comes before one about a structure.
         """
@@ -129,13 +129,13 @@ _NEW = object()
 """Equal to no answer."""
 
 
-def _without(answers: Mapping[str, Any], named: Mapping[str, Any]) -> dict[str, Any]:
-    """Answers to other attributes than those named (capitals are not told apart)."""
 @lru_cache(maxsize=8)
 def _parsed(text: str) -> Scheme:
     """Reading many annotations asks for the scheme as often."""
     return Scheme.model_validate_json(text)
 
 
+def _without(answers: Mapping[str, Any], named: Mapping[str, Any]) -> dict[str, Any]:
+    """Answers to other attributes than those named (capitals are not told apart)."""
     left_out = {name.strip().casefold() for name in named}
     return {name: answer for name, answer in answers.items() if name.strip().casefold() not in left_out}
