@@ -29,6 +29,9 @@ PALETTE = (
 HOTKEYS = "123456789abcdefghijklmnopqrstuvwxyz"
 """Default keys, in the order in which they are given out."""
 
+_OPTIONAL = ("segment", "color", "hotkey")
+"""Fields that may be missing."""
+
 LARGEST_FILE = 1_000_000
 """Bytes of a scheme's file."""
 
@@ -174,6 +177,24 @@ class Attribute(_Part):
         return f"Its classes are: {', '.join(self.names)}."
 
 
+class _TextLoader(yaml.BaseLoader):
+    """Knows texts, lists and mappings alone: it is safe, and has no surprises such as ``no`` -> False.
+
+    Fields that may be missing can be null, as programs write them; elsewhere ``null`` is a name like any other.
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        if isinstance(node, yaml.MappingNode):
+            node.value = [(key, value) for key, value in node.value if not _is_missing(key, value)]
+        return super().construct_mapping(node, deep)
+
+
+def _is_missing(key: yaml.Node, value: yaml.Node) -> bool:
+    """Whether the value of an optional field is YAML's null, which is never in quotes."""
+    plain = isinstance(value, yaml.ScalarNode) and value.style is None
+    return key.value in _OPTIONAL and plain and value.value.lower() in ("", "~", "null")
+
+
 class Scheme(_Part):
     """All that is asked.
 
@@ -215,8 +236,8 @@ class Scheme(_Part):
     def read(cls, path: Path | str) -> Scheme:
         """Read a file: JSON where its suffix is ``.json``, YAML otherwise.
 
-        In YAML all plain values are taken as text, so that ``[yes, no]`` and ``[0, 1]`` are names of classes; nothing
-        in a file can make an object.
+        In YAML all plain values are taken as text, so that ``[yes, no]`` and ``[0, 1]`` are names of classes, but for
+        null where a value may be missing; nothing in a file can make an object.
 
         Raises:
             BadInput: There is no such file, or it holds no scheme.
@@ -226,8 +247,7 @@ class Scheme(_Part):
             if path.stat().st_size > LARGEST_FILE:
                 raise BadInput(f"{path.name} is larger than a scheme of classes can be.")
             text = path.read_text(encoding="utf-8")
-            # BaseLoader knows texts, lists and mappings alone: it is safe, and has no surprises such as `no` -> False.
-            fields = json.loads(text) if path.suffix.lower() == ".json" else yaml.load(text, Loader=yaml.BaseLoader)
+            fields = json.loads(text) if path.suffix.lower() == ".json" else yaml.load(text, Loader=_TextLoader)
         except OSError as error:
             raise BadInput(f"{path.name} cannot be read: {error.strerror}.") from error
         except (ValueError, yaml.YAMLError, RecursionError) as error:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from monailabel_app.errors import BadInput
 from monailabel_app.store.scheme import HOTKEYS, PALETTE, AttributeKind, Scheme, Scope
@@ -139,6 +143,34 @@ def test_json_and_yaml_say_the_same(tmp_path: Path) -> None:
     (tmp_path / "classes.json").write_text(json.dumps(fields))
     (tmp_path / "classes.yml").write_text(json.dumps(fields))  # JSON is YAML too
     assert Scheme.read(tmp_path / "classes.json") == Scheme.read(tmp_path / "classes.yml") == Scheme.of(fields)
+
+
+names = st.sampled_from(["null", "~", "no", "1e3", "#a", "'", "- x", "a: b", "<<", "null, or so"]) | st.text(
+    st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=8
+)
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=names, segment=st.none() | names, classes=st.lists(names, min_size=2, max_size=40, unique_by=str.casefold))
+@pytest.mark.parametrize(("suffix", "dump"), [("yaml", yaml.safe_dump), ("json", json.dumps)])
+def test_the_scheme_of_a_server_can_be_written_into_a_file(
+    tmp_path: Path, suffix: str, dump: Callable[[Any], str], name: str, segment: str | None, classes: list[str]
+) -> None:
+    scope = "case" if segment is None else "segment"
+    made = scheme({"name": name, "scope": scope, "segment": segment, "classes": classes})
+    file = tmp_path / f"classes.{suffix}"
+    file.write_text(dump(made.model_dump(mode="json")), encoding="utf-8")
+    assert Scheme.read(file) == made
+
+
+@pytest.mark.parametrize("nothing", ["", "~", "null", "Null", "NULL"])
+def test_in_yaml_nothing_is_nothing_where_a_value_may_be_missing(tmp_path: Path, nothing: str) -> None:
+    file = tmp_path / "classes.yaml"
+    text = "attributes:\n  - name: x\n    segment: {}\n    classes: [{{name: null, color: {}, hotkey: {}}}, b]\n"
+    file.write_text(text.format(nothing, nothing, nothing))
+    assert Scheme.read(file) == scheme({"name": "x", "classes": ["null", "b"]})
+    file.write_text("attributes:\n  - {name: x, scope: segment, segment: 'null', classes: [a, b]}\n")
+    assert Scheme.read(file).attributes[0].segment == "null"
 
 
 def test_nothing_in_a_file_can_run(tmp_path: Path) -> None:
