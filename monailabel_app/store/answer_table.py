@@ -46,7 +46,7 @@ def export_rows(store: Store) -> list[AnswerRow]:
         " JOIN annotations a ON a.id = c.annotation JOIN cases k ON k.id = c.case_id"
         " WHERE a.classification IS NOT NULL AND k.removed = 0 ORDER BY a.case_id, a.author"
     )
-    given = ((row, json.loads(row["classification"])) for row in rows)
+    given = ((row, store.schemes.spelled(json.loads(row["classification"]))) for row in rows)
     return [AnswerRow(row["case_id"], answers, row["author"], row["status"]) for row, answers in given if answers]
 
 

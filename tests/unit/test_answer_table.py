@@ -167,6 +167,14 @@ def test_the_table_of_a_store_fits_it_after_its_classes_were_renamed(tmp_path: P
     assert export_rows(store)[0].answers == {"diagnosis": "harmless", "grade": "1"}
 
 
+def test_answers_are_exported_in_the_spelling_of_today(tmp_path: Path) -> None:
+    store = filled(tmp_path)
+    import_rows(store, from_csv("case,findings\na,nodule\n"), "carl")
+    store.schemes.set(Scheme.of({"attributes": [{"name": "Findings", "kind": "multi", "classes": ["Nodule", "cyst"]}]}))
+    import_rows(store, from_csv("case,findings\nb,cyst\n"), "carl")
+    assert [row.answers for row in export_rows(store)] == [{"Findings": ["Nodule"]}, {"Findings": ["cyst"]}]
+
+
 def test_a_column_named_as_a_fixed_one_is_told_apart(tmp_path: Path) -> None:
     rows = [AnswerRow("a", {"status": "healed", "diagnosis": "benign"}, "anna", "final")]
     assert to_csv(rows).splitlines()[0] == "case,author,status,answers.status,diagnosis"
@@ -215,6 +223,17 @@ def test_an_import_adds_to_what_its_author_answered_before(tmp_path: Path) -> No
     assert export_rows(store) == [
         AnswerRow("a", {"diagnosis": None, "findings": ["nodule"], "grade": "2"}, "carl", "final")
     ]
+
+
+def test_an_import_answers_only_what_it_names(tmp_path: Path) -> None:
+    store = filled(tmp_path)
+    import_rows(store, from_csv("case,findings\na,nodule\n"), "carl")
+    more = {"name": "findings", "kind": "multi", "classes": ["nodule", "fracture"]}
+    store.schemes.set(Scheme.of({"attributes": [more, {"name": "view", "classes": ["frontal", "lateral"]}]}))
+    import_rows(store, from_csv("case,View\na,lateral\n"), "carl")
+    now = store.annotations.current("a", "carl")
+    assert now.classification == {"findings": ["nodule"], "view": "lateral"}
+    assert now.asked == {"findings": ["effusion", "nodule", "a;b"], "view": ["frontal", "lateral"]}
 
 
 def test_an_import_of_what_is_there_already_saves_no_revision(tmp_path: Path) -> None:
