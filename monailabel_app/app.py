@@ -187,6 +187,9 @@ class LabelLoopApp(MONAILabelApp):
         if self.mirror is not None:
             self.mirror.start()
         logger.info("LabelLoop serves %d cases from %s", self.store.catalogue.count(), self.settings.studies)
+        if self.settings.classes is not None and self.store.schemes.is_newer_than_file:
+            file = self.settings.classes
+            logger.warning("%s has not changed since it was read: the newer scheme of a client stays in use", file)
 
     def close(self) -> None:
         """End the background work; a training run keeps its best so far."""

@@ -37,16 +37,18 @@ class SchemeStore:
         client has put since is newer, and stays."""
         with self.database.write():
             in_use, last_read = self.scheme, self._kept(_OF_THE_FILE)
+            if last_read == scheme:
+                return
             self._keep(_OF_THE_FILE, scheme)
-            if last_read != scheme:
-                self.set(scheme)
-        if in_use is None or in_use == scheme:
-            return
-        asked = ", ".join(one.name for one in in_use.attributes)
-        if last_read == scheme:
-            logger.warning("%s has not changed since it was read: the newer scheme stays, asking for %s", file, asked)
-        else:
+            self.set(scheme)
+        if in_use is not None and in_use != scheme:
+            asked = ", ".join(one.name for one in in_use.attributes)
             logger.warning("the scheme of %s replaces another one, asking for %s; all answers stay", file, asked)
+
+    @property
+    def is_newer_than_file(self) -> bool:
+        """Whether a client has put another scheme since a file was read."""
+        return self._kept(_OF_THE_FILE) not in (None, self.scheme)
 
     def _kept(self, key: str) -> Scheme | None:
         text = self.database.value("SELECT value FROM properties WHERE name = ?", key)

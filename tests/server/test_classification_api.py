@@ -140,6 +140,18 @@ def test_without_a_scheme_there_is_none_until_one_is_put(tmp_path: Path) -> None
         assert http.post("/activelearning/entropy", json={}).json()["id"] == "a"
 
 
+def test_a_scheme_that_a_client_put_outlives_a_restart_with_the_same_file(tmp_path: Path) -> None:
+    write_volume(tmp_path / "studies" / "a.nii.gz")
+    (tmp_path / "classes.json").write_text(json.dumps(SCHEME))
+    started = ("--classes", str(tmp_path / "classes.json"))
+    with serving(tmp_path, *started) as server:
+        put = server.client.http.put("/loop/scheme", json={"attributes": [GRADE]}).json()
+    assert "newer scheme" not in (tmp_path / "server.log").read_text()
+    with serving(tmp_path, *started) as server:
+        assert server.client.http.get("/loop/scheme").json() == put
+    assert (tmp_path / "server.log").read_text().count("classes.json has not changed since it was read") == 1
+
+
 # --- answers ---------------------------------------------------------------------------------------------------------
 
 
