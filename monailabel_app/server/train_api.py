@@ -56,8 +56,9 @@ def train_routes(app: LabelLoopApp) -> APIRouter:
     @router.post("/", summary="Train all models that segment or classify", deprecated=True)
     def start_all(params: dict[str, Any] | None = None) -> dict[str, Any]:
         given = params or {}
+        of_all = {name: value for name, value in given.items() if name not in app.trainers}
         return {
-            name: {"result": view(app.training.submit(_request(app, name, given.get(name, given)))), "detail": None}
+            name: {"result": view(app.training.submit(_request(app, name, given.get(name, of_all)))), "detail": None}
             for name in app.trainers
             if name not in GENERATORS
         }

@@ -9,9 +9,23 @@ from typing import Any
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.train import TrainTask
 
+from monailabel_app.errors import BadInput
 from monailabel_app.models.registry import Registry
-from monailabel_app.training.jobs import Job, JobState, TrainingRequest
+from monailabel_app.training.jobs import Job, JobState, StartFrom, TrainingRequest
 from monailabel_app.training.queue import TrainingQueue
+
+OWN = frozenset(TrainingRequest.model_fields) - {"task", "requested_by"}
+"""What a client may set of a training run."""
+
+PLATFORM = frozenset(
+    {
+        *("model", "name", "client_id", "user", "max_epochs", "pretrained", "val_split", "early_stop_patience"),
+        *("train_batch_size", "val_batch_size", "multi_gpu", "gpus", "local_rank", "run_id", "dataset", "dataloader"),
+        *("train_ds", "val_ds", "tracking", "tracking_uri", "tracking_experiment_name", "tracking_run_name"),
+        *("distributed_backend", "distributed_url"),
+    }
+)
+"""What clients of the platform may send to any of its servers; most of it has no meaning here."""
 
 
 class QueuedTrainer(TrainTask):
@@ -44,15 +58,27 @@ class QueuedTrainer(TrainTask):
         }
 
     def request(self, params: dict[str, Any]) -> TrainingRequest:
-        """A training request from the parameters of the platform's clients; what is not ours is left out."""
+        """A training request from the parameters of the platform's clients.
+
+        They are named as the fields of `TrainingRequest`, or as the platform names them (``max_epochs``,
+        ``pretrained``). What else the platform's clients send is left out.
+
+        Raises:
+            BadInput: A parameter is neither ours nor the platform's.
+            ValidationError: A value does not suit.
+        """
+        unknown = sorted(params.keys() - OWN - PLATFORM)
+        if unknown:
+            names = ", ".join(name[:60] for name in unknown[:5])
+            raise BadInput(f"there is no training parameter {names}; there are: {', '.join(sorted(OWN))}")
         changes: dict[str, Any] = {}
         if params.get("max_epochs"):
             changes["epochs"] = int(params["max_epochs"])
         if params.get("pretrained") is False:
-            changes["start"] = "scratch"
-        for name in ("epochs", "minutes", "seed", "learning_rate", "plan", "steps_per_epoch", "start"):
-            if params.get(name) is not None:
-                changes[name] = params[name]
+            changes["start"] = StartFrom.SCRATCH
+        changes |= {name: params[name] for name in OWN if params.get(name) is not None}
+        if isinstance(changes.get("device"), list):  # sent back as `config` offers it
+            changes["device"] = changes["device"][0]
         changes["requested_by"] = str(params.get("client_id") or "")
         return TrainingRequest.model_validate({**self.defaults().model_dump(), **changes})
 
