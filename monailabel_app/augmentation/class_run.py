@@ -67,7 +67,7 @@ class ClassRun(GeneratorRun):
             return parent.with_overrides(self.request.plan)
         return plan_classes(
             self._images_plan(material, group),
-            PlannedAttribute(name=attribute.name, kind=attribute.kind, classes=tuple(attribute.names)),
+            PlannedAttribute.of(attribute),
             cases=cases,
             device_memory_gb=device_memory_gb(self.device),
             overrides=self.request.plan,

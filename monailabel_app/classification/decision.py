@@ -50,8 +50,9 @@ def decide(
     published_number: int | None,
     truth: Sequence[GivenAnswers],
     groups: Sequence[str],
+    asked: Sequence[PlannedAttribute] | None = None,
 ) -> ClassDecision:
-    """Publish the candidate only if it is better on the same cases.
+    """Publish the candidate only if it is better on the same cases, and answers all that the published version does.
 
     The mean score is taken over the attributes of the candidate that could be measured. An attribute that the
     published version does not answer counts 0 for it, and a class that it does not know it never predicts, so a
@@ -64,6 +65,8 @@ def decide(
         published_number: Number of the published version.
         truth: The answers of each case.
         groups: The patient of each case.
+        asked: What the scheme asks: only of that nothing may be lost. By default all that the published version
+            answers.
     """
     weights = case_weights(groups) if truth else np.ones((0, 1))
     scores = _scores(candidate, truth, weights)
@@ -79,7 +82,8 @@ def decide(
     else:
         measured = [one for one in candidate.attributes if one.name in scores]
         others = _scores(_answering(published, measured), truth, weights)
-        return _compare(scores, others, measured, published_number, truth)
+        lost = _lost(candidate, published, published.attributes if asked is None else asked)
+        return _compare(scores, others, measured, published_number, truth, lost)
     return ClassDecision(publish=False, reason=f"kept: {reason}", compared_with=published_number, score=score)
 
 
@@ -89,6 +93,7 @@ def _compare(
     measured: Sequence[PlannedAttribute],
     published_number: int,
     truth: Sequence[GivenAnswers],
+    lost: Sequence[str],
 ) -> ClassDecision:
     own, other = _mean(scores, scores), _mean(others, scores)
     difference = figure(own - other)
@@ -99,9 +104,13 @@ def _compare(
         f"{_name(measured)} {own[0]:.4f} against {other[0]:.4f} of v{published_number} on the same {cases} "
         f"validation cases; {_words(difference, within_noise)}"
     )
+    if lost:
+        reason = f"kept, not published: it does not answer {', '.join(lost)}, which v{published_number} does; {figures}"
+    else:
+        reason = f"published: better, {figures}" if better else f"kept, not published: not better, {figures}"
     return ClassDecision(
-        publish=better,
-        reason=f"published: better, {figures}" if better else f"kept, not published: not better, {figures}",
+        publish=better and not lost,
+        reason=reason,
         compared_with=published_number,
         score=float(own[0]),
         other_score=float(other[0]),
@@ -123,14 +132,33 @@ def _mean(scores: dict[str, np.ndarray], over: dict[str, np.ndarray]) -> np.ndar
     return mean_of(np.stack([scores.get(name, np.zeros_like(values)) for name, values in over.items()], -1))
 
 
+def _lost(candidate: Stated, published: Stated, asked: Sequence[PlannedAttribute]) -> list[str]:
+    """The attributes and findings that are asked, and that the published version answers alone."""
+    before, now = ({one.key: _classes(one) for one in version.attributes} for version in (published, candidate))
+    lost = []
+    for one in asked:
+        answered = _classes(one) & before.get(one.key, set())
+        if answered and one.key not in now:
+            lost.append(one.name)
+        else:
+            missing = answered - now.get(one.key, set())
+            lost += [f"{name} ({one.name})" for name in one.classes if name.casefold() in missing]
+    return lost
+
+
+def _classes(attribute: PlannedAttribute) -> set[str]:
+    return {name.casefold() for name in attribute.classes}
+
+
 def _answering(version: Stated, attributes: Sequence[PlannedAttribute]) -> Stated:
     """What a version said, put into the classes of another; a class that it does not know has the probability 0."""
-    own = {(one.name, one.kind): one for one in version.attributes}
-    shared = [one for one in attributes if (one.name, one.kind) in own]
+    own = {one.key: one for one in version.attributes}
+    shared = [one for one in attributes if one.key in own]
 
     def moved(attribute: PlannedAttribute, stated: Probabilities) -> np.ndarray:
-        known = dict(zip(own[attribute.name, attribute.kind].classes, stated[attribute.name], strict=True))
-        return np.array([known.get(name, 0.0) for name in attribute.classes])
+        same = own[attribute.key]
+        known = dict(zip((name.casefold() for name in same.classes), stated[same.name], strict=True))
+        return np.array([known.get(name.casefold(), 0.0) for name in attribute.classes])
 
     return Stated(shared, [{one.name: moved(one, case) for one in shared} for case in version.probabilities])
 

@@ -173,8 +173,9 @@ def warm_start_classifier(
 ) -> int:
     """Start from the state of an earlier version, whose scheme or network may differ.
 
-    What has the same name and shape is copied. Heads are copied class by class, by the names of attribute and class
-    (of grades: threshold by threshold, by the two grades it parts); outputs that are new keep their fresh weights.
+    What has the same name and shape is copied. Heads are copied class by class, by the names of attribute and class, in
+    whatever capitals (of grades: threshold by threshold, by the two grades it parts); outputs that are new keep their
+    fresh weights.
 
     Returns:
         How many of the network's tensors were filled, wholly or in part.
@@ -186,10 +187,10 @@ def warm_start_classifier(
             if not name.startswith("heads.") and source is not None and source.shape == value.shape:
                 value.copy_(source)
                 filled += 1
-        earlier = {(one.name, one.kind): (number, one) for number, one in enumerate(old.attributes)}
+        earlier = {one.key: (number, one) for number, one in enumerate(old.attributes)}
         for number, attribute in enumerate(new.attributes):
-            if (attribute.name, attribute.kind) in earlier:
-                before, other = earlier[attribute.name, attribute.kind]
+            if attribute.key in earlier:
+                before, other = earlier[attribute.key]
                 head = network.get_submodule(f"heads.{number}")
                 filled += _copy_rows(head, weights, f"heads.{before}.", _output_names(other), _output_names(attribute))
     return filled
@@ -217,9 +218,8 @@ def _copy_rows(
 
 def _output_names(attribute: PlannedAttribute) -> list[tuple[str, ...]]:
     """What each logit is about: a class, or of grades the two that it parts."""
-    if attribute.kind is AttributeKind.ORDINAL:
-        return list(pairwise(attribute.classes))
-    return [(name,) for name in attribute.classes]
+    names = [name.casefold() for name in attribute.classes]
+    return list(pairwise(names)) if attribute.kind is AttributeKind.ORDINAL else [(name,) for name in names]
 
 
 def _state(network: nn.Module) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, V
 
 from monailabel_app.errors import BadInput
 from monailabel_app.models.plan import OVERRIDDEN, Augmentation, Normalisation, describe
-from monailabel_app.store.scheme import AttributeKind
+from monailabel_app.store.scheme import Attribute, AttributeKind
 
 
 class ClassifierKind(StrEnum):
@@ -103,6 +103,16 @@ class PlannedAttribute(_Part):
         if self.kind is not AttributeKind.MULTI and len(self.classes) < 2:
             raise ValueError(f"'{self.name}' needs at least two classes")
         return self
+
+    @classmethod
+    def of(cls, attribute: Attribute) -> Self:
+        """All of an attribute of the scheme."""
+        return cls(name=attribute.name, kind=attribute.kind, classes=tuple(attribute.names))
+
+    @property
+    def key(self) -> tuple[str, AttributeKind]:
+        """The same for what is the same question, in whatever capitals."""
+        return self.name.casefold(), self.kind
 
     @property
     def outputs(self) -> int:

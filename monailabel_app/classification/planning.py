@@ -124,8 +124,7 @@ def _teachable(
 ) -> tuple[PlannedAttribute, ...]:
     kept = []
     for one in attributes:
-        names = tuple(one.names) if isinstance(one, Attribute) else one.classes
-        planned = PlannedAttribute(name=one.name, kind=one.kind, classes=names)
+        planned = PlannedAttribute.of(one) if isinstance(one, Attribute) else one
         if one.kind is AttributeKind.MULTI:
             planned = planned.model_copy(update={"classes": _lacked_by_some(cases, planned)})
         if len(_counts_of(cases, planned)) > 1:

@@ -16,7 +16,7 @@ from monailabel_app.classification.figures import ClassificationEvaluation, eval
 from monailabel_app.classification.groups import Group, groups_of
 from monailabel_app.classification.material import ClassifiedMaterial, gather_classified
 from monailabel_app.classification.novelty import Reference
-from monailabel_app.classification.plan import OVERRIDDEN, ClassificationPlan
+from monailabel_app.classification.plan import OVERRIDDEN, ClassificationPlan, PlannedAttribute
 from monailabel_app.classification.predictor import ClassificationPredictor, ClassPrediction
 from monailabel_app.classification.trainer import ClassifierFit, fit_classifier
 from monailabel_app.classification.version import ClassificationVersion, load_classifier, packed, unpacked
@@ -79,7 +79,7 @@ class ClassificationRun(TrainingRun):
             return None
         self.report(JobState.EVALUATING, message="measuring the new version")
         seen = _seen(beginning.plan, material.train)
-        measured = self._measure(material, beginning.plan, fitted)
+        measured = self._measure(material, beginning.plan, group, fitted)
         record = ClassificationVersion(
             plan=beginning.plan,
             segment=group.segment,
@@ -91,7 +91,10 @@ class ClassificationRun(TrainingRun):
             evaluation=measured.evaluation,
             calibration=measured.calibration,
             seen=seen,
-            note=measured.note + _left_out(material) + trained_on(len(material.train), material.samples),
+            note=measured.note
+            + _unlearned(group, beginning.plan)
+            + _left_out(material)
+            + trained_on(len(material.train), material.samples),
             decision=measured.decision,
             stopped=fitted.stopped,
             **self.provenance(),
@@ -148,17 +151,24 @@ class ClassificationRun(TrainingRun):
 
     # --- measuring ---------------------------------------------------------------------------------------------------
 
-    def _measure(self, material: ClassifiedMaterial, plan: ClassificationPlan, fitted: ClassifierFit) -> Measured:
+    def _measure(
+        self, material: ClassifiedMaterial, plan: ClassificationPlan, group: Group, fitted: ClassifierFit
+    ) -> Measured:
         number = self.registry.published_number(self.request.task)
         try:
-            return self._measured(material, plan, fitted, number)
+            return self._measured(material, plan, group, fitted, number)
         except _Stopped:
             reason = "kept, not published: the server ended before it was measured"
             decision = ClassDecision(publish=False, reason=reason, compared_with=number)
             return Measured(None, Calibration(), None, decision, "not measured")
 
     def _measured(
-        self, material: ClassifiedMaterial, plan: ClassificationPlan, fitted: ClassifierFit, number: int | None
+        self,
+        material: ClassifiedMaterial,
+        plan: ClassificationPlan,
+        group: Group,
+        fitted: ClassifierFit,
+        number: int | None,
     ) -> Measured:
         predictor = ClassificationPredictor(plan, fitted.weights, self.device)
         held_out = self._predicted(predictor, material.validation)
@@ -177,7 +187,8 @@ class ClassificationRun(TrainingRun):
         ]
         evaluation = evaluate_answers(plan.attributes, truth, calibrated, patients)
         published = self._published_stated(number, material.validation)
-        decision = decide(Stated(plan.attributes, calibrated), published, number, truth, patients)
+        asked = [PlannedAttribute.of(one) for one in group.attributes]
+        decision = decide(Stated(plan.attributes, calibrated), published, number, truth, patients, asked)
         note = f"measured on {evaluation.cases} frozen validation cases, on which it is calibrated too"
         return Measured(evaluation, calibration, reference, decision, note)
 
@@ -227,6 +238,15 @@ def _seen(plan: ClassificationPlan, cases: Sequence[ClassifiedCase]) -> dict[str
         answers = [answer for case in cases if (answer := answer_of(one, case.answers)) is not None]
         seen[one.name] = {name: sum(int(answer[n] == 1) for answer in answers) for n, name in enumerate(one.classes)}
     return seen
+
+
+def _unlearned(group: Group, plan: ClassificationPlan) -> str:
+    """What is asked, and cannot be learned yet."""
+    planned = {one.name: one.classes for one in plan.attributes}
+    missing = [one.name for one in group.attributes if one.name not in planned]
+    for one in group.attributes:
+        missing += [f"{name} ({one.name})" for name in one.names if name not in planned.get(one.name, one.names)]
+    return f"; not learned, as the answers do not show it: {', '.join(missing)}" if missing else ""
 
 
 def _left_out(material: ClassifiedMaterial) -> str:

@@ -137,6 +137,42 @@ def test_a_new_attribute_counts_nothing_for_a_version_that_does_not_answer_it(kn
     assert "mean of balanced accuracy and ROC AUC" in decision.reason
 
 
+def with_findings(stated: Stated, right: int, attribute: PlannedAttribute = FINDINGS) -> Stated:
+    """A version that answers findings as well; of the first cases it does so rightly."""
+    said = [np.array([0.9, 0.1][: len(attribute.classes)]) for _ in range(CASES)]
+    for number in range(right):
+        said[number] = np.array([0.9 if number % 4 < 2 else 0.05, 0.1])[: len(attribute.classes)]
+    both = [{**one, attribute.name: other} for one, other in zip(stated.probabilities, said, strict=True)]
+    return Stated([*stated.attributes, attribute], both)
+
+
+BOTH: list[Answers] = [{**one, "findings": ["x"] if n % 4 < 2 else []} for n, one in enumerate(TRUTH)]
+
+
+def test_a_version_that_no_longer_answers_an_attribute_stays_unpublished_and_it_is_said_why() -> None:
+    decision = decide(version(95), with_findings(version(60), 50), 3, BOTH, GROUPS)
+    assert not decision.publish
+    assert "does not answer findings, which v3 does" in decision.reason and "0.9500 against 0.6000" in decision.reason
+
+
+def test_a_version_that_no_longer_answers_a_finding_stays_unpublished() -> None:
+    one = PlannedAttribute(name="findings", kind="multi", classes=("x",))
+    better = with_findings(version(95), CASES, one)
+    assert "does not answer y (findings)" in decide(better, with_findings(version(60), 50), 3, BOTH, GROUPS).reason
+
+
+@pytest.mark.parametrize("kept", [(TYPE,), (TYPE, PlannedAttribute(name="findings", kind="multi", classes=("z",)))])
+def test_what_is_not_asked_any_more_need_not_be_answered(kept: tuple[PlannedAttribute, ...]) -> None:
+    decision = decide(version(95), with_findings(version(60), 50), 3, BOTH, GROUPS, asked=kept)
+    assert decision.publish
+
+
+def test_capitals_make_no_other_attribute_of_one() -> None:
+    loud = PlannedAttribute(name="Type", kind="single", classes=("B", "A"))
+    decision = decide(version(80), version(80, loud, order="ba"), 1, TRUTH, GROUPS)
+    assert (decision.score, decision.other_score) == (0.8, 0.8)
+
+
 def test_it_survives_json() -> None:
     decision = decide(version(82), version(80), 1, TRUTH, GROUPS)
     assert ClassDecision.model_validate_json(decision.model_dump_json()) == decision

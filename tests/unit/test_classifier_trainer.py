@@ -14,7 +14,12 @@ import torch
 
 from monailabel_app.classification.augmentation import RandomVariation
 from monailabel_app.classification.dataset import ClassifiedCase, ExampleBatches, PreparedExample, prepare_example
-from monailabel_app.classification.networks import build_classifier, set_classifier_state
+from monailabel_app.classification.networks import (
+    build_classifier,
+    classifier_state,
+    set_classifier_state,
+    warm_start_classifier,
+)
 from monailabel_app.classification.plan import Balance, ClassificationPlan, UpdateRule
 from monailabel_app.classification.targets import (
     MOST_REPEATED,
@@ -175,6 +180,10 @@ def test_a_warm_start_keeps_what_was_learnt_when_the_scheme_changes(tmp_path: Pa
     old = make_plan(SHAPE)
     first = fit_classifier(plan=old, train=cases, validation=[], schedule=Schedule(epochs=5, steps_per_epoch=20))
     new = make_plan(GRADE, {"name": "shape", "kind": "single", "classes": ["square", "ring", "disc"]})
+    renamed = make_plan({"name": "Shape", "kind": "single", "classes": ["DISC", "Ring"]})
+    loud = build_classifier(renamed)
+    warm_start_classifier(loud, first.weights, old=old, new=renamed)
+    assert torch.equal(classifier_state(loud)["heads.0.bias"], first.weights["heads.0.bias"]), "capitals only"
     common = {"plan": new, "train": cases, "validation": [], "schedule": SHORT, "should_stop": lambda: True}
     warm = fit_classifier(**common, start_weights=first.weights, start_plan=old)
     assert (warm.stopped, warm.best_epoch, warm.curve) == (True, 0, [])
