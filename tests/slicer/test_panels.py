@@ -239,6 +239,18 @@ def test_a_typed_comment_is_work_and_an_opened_one_is_none(module: OpenedModule,
     assert module.segmentation.commentEdit.plainText == "two lines\n" and not again.unsaved
 
 
+def test_another_name_counts_from_the_next_case_on_and_that_is_said(module: OpenedModule, site: Site) -> None:
+    module.connect(site.url)
+    case = module.open("phantom_001")
+    edit = module.server.annotatorEdit
+    edit.text = "Dr. Other"
+    QTest.keyClick(edit, qt.Qt.Key_Return)
+    assert case.author == "Dr. Test" and "stays Dr. Test's" in notice_rows(module)[-1]
+    edit.text = "Dr. Test"
+    QTest.keyClick(edit, qt.Qt.Key_Return)
+    assert not [row for row in notice_rows(module) if "stays" in row]
+
+
 def test_a_prediction_lands_in_the_chosen_segments_alone(module: OpenedModule, site: Site) -> None:
     module.connect(site.url)
     module.open(next(one.id for one in module.place.cases.cases if one.status == "new"))

@@ -425,6 +425,44 @@ def test_one_clinician_at_two_computers_is_told_of_the_other(clinic: Enter, site
         assert here.outbox() == [] and statuses(site, "picture", name) == ["final"] * 3
 
 
+def test_a_case_stays_the_one_whose_name_it_was_opened_under(clinic: Enter, site: Site) -> None:
+    bob, anna = clinic("Bob").connect(site.url), clinic("Anna").connect(site.url)
+    bob.open("phantom_002")
+    drawn = bob.draw_something()
+    bob.submit("Bob's")
+    bob.place.casework.closeCase()
+    anna.open("phantom_002")
+    anna.draw("liver", drawn == 2)
+    anna.place.settings.annotator = bob.name
+    anna.place.casework.tellAuthor()
+    assert f"stays {anna.name}'s" in anna.notice("author").text
+    anna.save_draft("Anna's")
+    assert statuses(site, "phantom_002", bob.name) == ["final"], "nothing of Bob's is taken back"
+    assert statuses(site, "phantom_002", anna.name) == ["draft"] and anna.outbox() == []
+    annas = anna.case
+    anna.place.casework.openCase("phantom_002")
+    wait_for(lambda: anna.case is not annas, 20, "the case anew")
+    assert anna.case.author == bob.name and (anna.drawn()["liver"] == (drawn == 1)).all()
+    assert anna.place.notices.find("author") is None
+
+
+def test_a_name_typed_while_a_case_comes_counts_from_the_next_one_on(clinic: Enter, site: Site, proxy: Proxy) -> None:
+    anna = clinic().connect(proxy.url)
+    anna.open("phantom_003")
+    anna.draw_something()
+    anna.save_draft("first")
+    anna.place.casework.closeCase()
+    proxy.delay = 0.2
+    anna.place.casework.openCase("phantom_003")
+    anna.place.settings.annotator = "Somebody else"
+    wait_for(lambda: anna.case is not None, 20, "the case")
+    assert anna.case.author == anna.name
+    proxy.delay = 0.0
+    anna.save_draft("second")
+    assert statuses(site, "phantom_003", anna.name) == ["draft"] * 2
+    assert statuses(site, "phantom_003", "Somebody else") == [] and anna.outbox() == []
+
+
 # --- images of one's own ---------------------------------------------------------------------------------------------
 
 

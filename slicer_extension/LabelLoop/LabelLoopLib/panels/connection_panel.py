@@ -18,10 +18,12 @@ class ConnectionPanel:
 
     Attributes:
         titleChanged: Emitted with a short text for the head of the section.
+        annotatorChanged: Emitted when the user has typed another name.
     """
 
     def __init__(self, connection: Connection, settings: Settings, uiFile: str) -> None:
         self.titleChanged = Signal("title: str")
+        self.annotatorChanged = Signal("")
         self._connection = connection
         self._settings = settings
         self.widget = slicer.util.loadUI(uiFile)
@@ -56,8 +58,11 @@ class ConnectionPanel:
         self._connection.disconnect()
 
     def onAnnotator(self) -> None:
+        before = self._settings.annotator
         self._settings.annotator = self.ui.annotatorEdit.text
         self.ui.annotatorEdit.text = self._settings.annotator
+        if self._settings.annotator != before:
+            self.annotatorChanged.emit()
 
     def _fillIn(self) -> None:
         recent = self._settings.recentServers or [self._settings.serverUrl]

@@ -98,6 +98,7 @@ class MainPanel:
             (place.augmentation.changed, self.onAugmentation),
             (place.generator.taskChanged, self.onAugmentation),
         )
+        self.connection.annotatorChanged.connect(place.casework.tellAuthor)
         self.classification.submitAsked.connect(self.segmentation.onSubmit)
         self.classification.readingListChanged.connect(self.onReadingList)
         self.shortcuts = self._makeShortcuts()

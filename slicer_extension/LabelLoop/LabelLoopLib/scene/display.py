@@ -91,7 +91,7 @@ def _turn(sliceNode: Any, plane: Any) -> None:
 
 
 def contentOf(segmentationNode: Any) -> tuple[Any, ...]:
-    """What a segmentation means, in short, for telling whether it is another since: VTK counts each change of voxels."""
+    """What a segmentation means, in short, to tell whether it is another since: VTK counts each change of voxels."""
     segmentation = segmentationNode.GetSegmentation()
     content = []
     for segmentId in segmentation.GetSegmentIDs():

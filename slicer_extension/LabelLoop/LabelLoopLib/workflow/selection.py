@@ -81,7 +81,7 @@ class Selection:
         if case is None or self.skipping or not self._casework.mayLeave():
             return
         self._notices.withdraw(TOPIC)
-        caseId, annotator = case.id, self._settings.annotator
+        caseId, annotator = case.id, case.author
 
         def passedOver(_none: None) -> None:
             self._skipping = None

@@ -212,7 +212,7 @@ class Submission:
         Another Slicer may keep work on the same case, which this one has not seen. A draft that is only offered takes
         the place of nothing that was asked for.
         """
-        waiting = self._outbox.find(case.server, case.id, self._settings.annotator)
+        waiting = self._outbox.find(case.server, case.id, case.author)
         takenUp = {one.id for one in case.unsent.parts} if case.unsent is not None else set()
         seen = [one for one in waiting if one.id in self._saved | takenUp and not self._sender.isOnItsWay(one)]
         return [one for one in seen if one.reopens or not reopens]
