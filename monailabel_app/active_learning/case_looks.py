@@ -18,6 +18,7 @@ from monailabel_app.active_learning.prepared_volumes import PreparedVolumes
 from monailabel_app.classification.groups import groups_of, is_classification
 from monailabel_app.classification.preparation import read_case_image
 from monailabel_app.classification.region_finder import RegionFinder
+from monailabel_app.classification.version import check_looks_at
 from monailabel_app.inference.service import LoadedVersion
 from monailabel_app.store.annotations import Requirement
 from monailabel_app.store.images import read_image
@@ -90,6 +91,7 @@ class CaseLooks:
                 ),
             )
         group = groups_of(self.schemes.scheme)[version.record.task]
+        check_looks_at(version.record, group)
         image = read_case_image(self.catalogue.image_file(case_id), plan.channels)
         return version.predictor.prepare(image, self.find_region(group, case_id, image)).tensor
 

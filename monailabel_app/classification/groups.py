@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import SimpleITK as sitk
@@ -23,7 +23,8 @@ class Group:
     """The attributes of one task.
 
     Attributes:
-        task: Its name: ``classification``, or ``classification-lesion`` for what is asked about the lesion.
+        task: Its name: ``classification``, or ``classification-lesion`` for what is asked about the lesion. It depends
+            on nothing else that the scheme asks.
         segment: The structure that the model looks at: its label's name, ``any`` for all that is outlined, none for the
             whole image.
     """
@@ -42,7 +43,7 @@ def groups_of(scheme: Scheme | None) -> dict[str, Group]:
     found: dict[str, Group] = {}
     for attribute in scheme.attributes if scheme is not None else ():
         segment = (attribute.segment or ANY_SEGMENT) if attribute.scope is Scope.SEGMENT else None
-        task = _task_of(segment, found)
+        task = _task_of(segment)
         earlier = found[task].attributes if task in found else ()
         found[task] = Group(task, segment, (*earlier, attribute))
     return found
@@ -53,12 +54,10 @@ def is_classification(task: str) -> bool:
     return task == TASK or task.startswith(f"{TASK}-")
 
 
-def _task_of(segment: str | None, found: Mapping[str, Group]) -> str:
-    """The name of a structure's task; two that are written alike in the letters of a name are told apart."""
+def _task_of(segment: str | None) -> str:
+    """The name of a structure's task, never that of another's: what its letters cannot say, a hash does."""
     if segment is None:
         return TASK
     slug = re.sub(r"[^a-z0-9]+", "-", segment.casefold()).strip("-")[:LONGEST_SLUG] or "segment"
     name = f"{TASK}-{slug}"
-    if name in found and found[name].segment != segment:
-        name += f"-{hashlib.sha256(segment.encode()).hexdigest()[:6]}"
-    return name
+    return name if slug == segment else f"{name}-{hashlib.sha256(segment.encode()).hexdigest()[:6]}"

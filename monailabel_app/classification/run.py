@@ -19,7 +19,13 @@ from monailabel_app.classification.novelty import Reference
 from monailabel_app.classification.plan import OVERRIDDEN, ClassificationPlan, PlannedAttribute
 from monailabel_app.classification.predictor import ClassificationPredictor, ClassPrediction
 from monailabel_app.classification.trainer import ClassifierFit, fit_classifier
-from monailabel_app.classification.version import ClassificationVersion, load_classifier, packed, unpacked
+from monailabel_app.classification.version import (
+    ClassificationVersion,
+    check_looks_at,
+    load_classifier,
+    packed,
+    unpacked,
+)
 from monailabel_app.errors import BadInput, Conflict, LabelLoopError
 from monailabel_app.models.networks import Weights
 from monailabel_app.training.jobs import JobState, StartFrom
@@ -117,6 +123,7 @@ class ClassificationRun(TrainingRun):
         if number is None or number == StartFrom.SCRATCH:
             return Beginning(plan, None, None, "scratch")
         parent: ClassificationVersion = self.registry.get(self.request.task, int(number))
+        check_looks_at(parent, group)
         if parent.plan.dimension != plan.dimension:
             raise BadInput(
                 f"v{parent.number} is for {parent.plan.dimension}D images and most answered images are "
@@ -186,20 +193,21 @@ class ClassificationRun(TrainingRun):
             {one.name: calibration.apply(one, said.arrays[one.name]) for one in plan.attributes} for said in held_out
         ]
         evaluation = evaluate_answers(plan.attributes, truth, calibrated, patients)
-        published = self._published_stated(number, material.validation)
+        published = self._published_stated(number, group, material.validation)
         asked = [PlannedAttribute.of(one) for one in group.attributes]
         decision = decide(Stated(plan.attributes, calibrated), published, number, truth, patients, asked)
         note = f"measured on {evaluation.cases} frozen validation cases, on which it is calibrated too"
         return Measured(evaluation, calibration, reference, decision, note)
 
-    def _published_stated(self, number: int | None, cases: Sequence[ClassifiedCase]) -> Stated | None:
+    def _published_stated(self, number: int | None, group: Group, cases: Sequence[ClassifiedCase]) -> Stated | None:
         """What the published version says about today's validation cases; None if it cannot."""
         if number is None:
             return None
         try:
             version = load_classifier(self.registry, self.request.task, number, self.device)
+            check_looks_at(version.record, group)
             said = self._predicted(version.predictor, cases)
-        except LabelLoopError as error:  # damaged, or for images of another dimension
+        except LabelLoopError as error:  # damaged, or for images of another dimension, or another structure
             logger.warning("v%d could not be measured: %s", number, error)
             return None
         return Stated(version.record.plan.attributes, [one.arrays for one in said])

@@ -10,9 +10,11 @@ from torch import Tensor
 from monailabel_app.classification.calibration import Calibration
 from monailabel_app.classification.decision import ClassDecision
 from monailabel_app.classification.figures import ClassificationEvaluation
+from monailabel_app.classification.groups import Group
 from monailabel_app.classification.novelty import Reference
 from monailabel_app.classification.plan import ClassificationPlan
 from monailabel_app.classification.predictor import ClassificationPredictor
+from monailabel_app.errors import Conflict
 from monailabel_app.inference.service import LoadedVersion
 from monailabel_app.models.networks import Weights
 from monailabel_app.models.registry import Registry
@@ -48,6 +50,16 @@ class ClassificationVersion(Version):
         """What decides: the mean over attributes of balanced accuracy, or of findings of the macro AUC."""
         figure = self.evaluation.mean_score if self.evaluation is not None else None
         return None if figure is None else figure.value
+
+
+def check_looks_at(record: ClassificationVersion, group: Group) -> None:
+    """
+    Raises:
+        Conflict: A version was made for another structure than a group of attributes is about.
+    """
+    if record.segment != group.segment:
+        made_for, asked = (f"'{one}'" if one else "the whole image" for one in (record.segment, group.segment))
+        raise Conflict(f"v{record.number} was made for {made_for}, and {asked} is asked about: train it from scratch")
 
 
 def packed(weights: Weights, reference: Reference | None) -> Weights:

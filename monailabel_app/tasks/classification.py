@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from monailabel_app.classification.explanation import ExplanationMethod, explain
 from monailabel_app.classification.groups import FindRegion, Group
 from monailabel_app.classification.preparation import read_case_image, segment_mask
+from monailabel_app.classification.version import check_looks_at
 from monailabel_app.errors import BadInput
 from monailabel_app.inference.service import InferenceService, LoadedVersion
 from monailabel_app.models.plan import describe
@@ -74,6 +75,7 @@ class ClassPredictor(InferTask):
             NoPublishedVersion: There is no version to predict with.
             UnreadableImage: The image cannot be read.
             BadInput: The structure that is asked about is not outlined, or nothing of that name can be explained.
+            Conflict: The published version was made for another structure.
         """
         began = time.perf_counter()
         wanted = _explanation(request.get("explain"))
@@ -95,6 +97,7 @@ class ClassPredictor(InferTask):
         wanted: ExplanationRequest | None,
         began: float,
     ) -> tuple[str | None, dict[str, Any]]:
+        check_looks_at(version.record, self.group)
         said = version.predictor.predict(image, region)
         known = {
             "model": self.group.task,
