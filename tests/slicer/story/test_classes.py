@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import slicer
+from LabelLoopLib.client import AnnotationDraft
 from LabelLoopLib.scene.volumes import gridOf
 from LabelLoopLib.workflow.notices import Level
 
@@ -194,6 +196,51 @@ def test_unsent_answers_are_kept_and_sent_later(clinic: Enter, untrained: Site) 
     assert (saved["status"], saved["classification"], saved["has_label_map"]) == ("final", given, False)
 
 
+def keep_answers(clinician: Clinician, url: str, case_id: str, answers: dict[str, Any]) -> None:
+    """Put answers into the outbox, as if they had been given when the server asked for other classes."""
+    draft = AnnotationDraft(clinician.name, "draft", comment="", submission=uuid.uuid4().hex, classification=answers)
+    clinician.place.outbox.put(url, case_id, draft, None)
+
+
+def test_kept_answers_go_along_where_nothing_is_asked_any_more(clinic: Enter, site: Site) -> None:
+    anna = clinic().connect(site.url)
+    keep_answers(anna, site.url, "phantom_004", {"diagnosis": "malignant", "grade": None})
+    anna.open("phantom_004")
+    assert "does not ask for diagnosis (malignant), grade (not sure)" in anna.notice("case").text
+    anna.draw_something()
+    anna.save_draft()
+    anna.submit("seen")
+    assert [one["classification"] for one in mine(site, anna, "phantom_004")] == [
+        {"diagnosis": "malignant", "grade": None}
+    ] * 2
+    assert anna.outbox() == []
+
+
+def test_kept_answers_that_do_not_fit_stay_here_until_they_are_given_anew(clinic: Enter, untrained: Site) -> None:
+    anna = clinic().connect(untrained.url)
+    case = anna.open("phantom_006")
+    classes = anna.place.classification
+    classes.answer("findings", ["nodule"])
+    anna.save_draft()
+    anna.place.casework.closeCase()
+    keep_answers(anna, untrained.url, "phantom_006", {"diagnosis": "borderline", "grade": "2"})
+    case = anna.open("phantom_006")
+    told = anna.notice("case").text
+    assert "does not ask for diagnosis (borderline)" in told and "grade" not in told
+    assert case.answers == {"grade": "2", "findings": ["nodule"]} and case.unsaved
+    anna.save_draft("seen")
+    saved = mine(untrained, anna, "phantom_006")[-1]
+    assert saved["classification"] == {"grade": "2", "findings": ["nodule"]} and saved["comment"] == "seen"
+    (kept,) = anna.place.outbox.list()
+    assert kept.draft.classification == {"diagnosis": "borderline"}
+    anna.place.casework.closeCase()
+    anna.open("phantom_006")
+    classes.answer("diagnosis", "malignant")
+    anna.save_draft()
+    assert anna.outbox() == []
+    assert mine(untrained, anna, "phantom_006")[-1]["classification"]["diagnosis"] == "malignant"
+
+
 # --- the model -------------------------------------------------------------------------------------------------------
 
 
@@ -341,4 +388,5 @@ def test_answers_to_another_scheme_are_neither_shown_nor_lost(clinic: Enter, hos
     assert anna.case.answers == {}, "'malignant' cannot be answered any more"
     anna.place.classification.answer("side", "L")
     anna.save_draft()
-    assert mine(hospital, anna, "phantom_003")[-1]["classification"] == {"grade": "3", "side": "L"}
+    kept = {"diagnosis": "malignant", "grade": "3"}  # until they are answered anew
+    assert mine(hospital, anna, "phantom_003")[-1]["classification"] == {**kept, "side": "L"}

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Optional, Sequence
 
+from slicer.i18n import tr as _
+
 from ..client import Attribute, Capabilities, TaskInfo
 
 CLASSIFICATION = "classification"
@@ -33,6 +35,17 @@ def fitting(attributes: "Sequence[Attribute]", answers: "Optional[Mapping[str, A
         for attribute in attributes
         if answers and attribute.name in answers and _fits(attribute, answers[attribute.name])
     }
+
+
+def inWords(answers: "Mapping[str, Any]") -> str:
+    """Answers for people: ``diagnosis (malignant), grade (not sure)``."""
+
+    def said(answer: Any) -> str:
+        if answer is None:
+            return _("not sure")
+        return ", ".join(map(str, answer)) or _("none") if isinstance(answer, (list, tuple)) else str(answer)
+
+    return ", ".join(f"{name} ({said(answer)})" for name, answer in answers.items())
 
 
 def modelsAnswer(attribute: Attribute, probabilities: "Optional[Mapping[str, float]]") -> Any:

@@ -18,7 +18,7 @@ from ..scene import attributes, display
 from ..scene.errors import SceneError
 from ..scene.segmentations import addSegmentation, showLabelMap
 from ..scene.volumes import addVolume
-from .answers import attributesOf, fitting
+from .answers import attributesOf, fitting, inWords
 from .connection import Connection
 from .material import Material, MaterialSource
 from .notices import Level, NoticeBoard
@@ -206,17 +206,23 @@ class Casework(VTKObservationMixin):
             case.comment = saved if comment is None else comment
             case.commentEdited = case.comment != saved
             case.edited = material.unsent.hasLabelMap
-            self._notices.post(
-                Level.WARNING, _("This is your work that had not reached the server: submit or save it again."), "case"
-            )
+            self._notices.post(Level.WARNING, _unsentText(case), "case")
         case.stopwatch.start()
 
     def _fillInAnswers(self, case: OpenCase, material: Material) -> None:
-        answers = material.own.classification if material.own is not None else None
-        if material.unsent is not None and material.unsent.draft.classification is not None:
-            answers = material.unsent.draft.classification
-            case.answersEdited = True
-        case.answers = fitting(attributesOf(self._connection.capabilities), answers)
+        asked = attributesOf(self._connection.capabilities)
+        case.answers = fitting(asked, material.own.classification if material.own is not None else None)
+        kept = material.unsent.draft.classification if material.unsent is not None else None
+        if kept is None:
+            return
+        answers = fitting(asked, kept)
+        others = {name: answer for name, answer in kept.items() if name not in answers}
+        case.answersEdited = bool(answers) or not others
+        case.answers = {**case.answers, **answers} if others else answers
+        if asked:
+            case.unfitting = others
+        else:  # a server without a scheme takes any answer
+            case.carried = others
 
     def _tellOthers(self, case: OpenCase) -> None:
         others = [one for one in case.detail.annotations if one.author != case.author]
@@ -414,6 +420,16 @@ def nothingNext(given: Given) -> str:
 
 def _saveText(case: OpenCase) -> str:
     return _("Save as draft (takes back your submission)") if case.isSubmitted else _("Save as draft")
+
+
+def _unsentText(case: OpenCase) -> str:
+    """What is said of work that was in the outbox."""
+    text = _("This is your work that had not reached the server: submit or save it again.")
+    if case.carried or case.unfitting:
+        other = _("The server does not ask for {answers} now.").format(answers=inWords(case.carried or case.unfitting))
+        what = _("They are saved with the rest.") if case.carried else _("They are kept on this computer.")
+        text = f"{text} {other} {what}"
+    return text
 
 
 def _unsavedText(case: OpenCase) -> str:

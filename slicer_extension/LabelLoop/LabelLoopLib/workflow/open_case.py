@@ -29,6 +29,8 @@ class OpenCase:
         answers: By attribute of the classification: a class, a list of classes, or None for "not sure".
         answersEdited: Whether they are neither on the server nor in the outbox.
         commentEdited: The same for the comment.
+        carried: Answers of unsent work to what the server does not ask, as it asks nothing; they are saved with the rest.
+        unfitting: Answers of unsent work that the server would not take as it asks now; they stay in the outbox.
         edits: How often the clinician has changed the segmentation, for telling whether that happened meanwhile.
         adoptedAt: ``edits`` when a prediction took the segmentation's place; None if it is the clinician's own.
         kept: Status of the newest save if that is on this computer alone, else empty.
@@ -48,6 +50,8 @@ class OpenCase:
     edited: bool = False
     answers: "dict[str, Any]" = field(default_factory=dict)
     answersEdited: bool = False
+    carried: "dict[str, Any]" = field(default_factory=dict)
+    unfitting: "dict[str, Any]" = field(default_factory=dict)
     commentEdited: bool = False
     edits: int = 0
     adoptedAt: Optional[int] = None

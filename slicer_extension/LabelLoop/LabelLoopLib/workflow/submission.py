@@ -182,11 +182,12 @@ class Submission:
         """Write the work to disk; from here on it is safe."""
         older = self._older(case, reopens)
         seconds = case.stopwatch.take()
+        answers = {**case.carried, **case.answers}
         draft = AnnotationDraft(
             author=case.author,
             status=status,
             labels=dict(collected.names) if collected is not None else None,
-            classification=dict(case.answers) if case.answers or case.answersEdited else None,
+            classification=answers if answers or case.answersEdited else None,
             comment=case.comment,
             seconds_spent=round(seconds + sum(one.draft.seconds_spent for one in older), 1),
             submission=uuid.uuid4().hex,
@@ -200,7 +201,7 @@ class Submission:
             self._notices.post(Level.ERROR, text, TOPIC)
             return None
         for one in older:
-            self._sender.leave(one, restOf(one.draft, draft))
+            self._sender.leave(one, restOf(one.draft, draft, case.unfitting))
         self._saved.add(unsent.id)
         case.unsent = None
         case.edited = case.answersEdited = case.commentEdited = False
