@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from monailabel_app.active_learning.pool import Pool
 from monailabel_app.active_learning.simulation.arms import Arm
-from monailabel_app.active_learning.simulation.learning import Learner
+from monailabel_app.active_learning.simulation.learning import Learner, figures_of
 from monailabel_app.active_learning.simulation.oracle import draw_validation, read_oracle
 from monailabel_app.active_learning.simulation.run import Simulation
 from monailabel_app.active_learning.simulation.settings import FULL_DATA, ArmKey, SimulationSettings
 from monailabel_app.active_learning.simulation.state import ArmState, RoundRecord
 from monailabel_app.active_learning.strategy import AcquisitionStrategy, Choice, Need
+from monailabel_app.classification.figures import evaluate_answers
+from monailabel_app.classification.plan import PlannedAttribute
 from monailabel_app.errors import BadInput
+from monailabel_app.store.scheme import Attribute
 from monailabel_app.training.jobs import StartFrom
 from sample_data import write_pictures
 from tests.simulated import tiny_settings, write_balls
@@ -161,6 +165,24 @@ def test_classes_are_simulated_with_accuracy_and_auc(pictures: SimulationSetting
     assert [one.annotated for one in rounds] == [10, 20]
     assert all(0 <= one.figures[name] <= 1 for one in rounds for name in ("accuracy", "AUC", "balanced accuracy"))
     assert rounds[0].foreground_voxels is None
+
+
+def test_an_attribute_that_was_never_learned_makes_no_version_look_better() -> None:
+    easy, hard = (Attribute(name=name, classes=["a", "b"]) for name in ("easy", "hard"))
+    findings = Attribute(name="findings", kind="multi", classes=["x"])
+    truth = [{"easy": "ab"[n % 2], "hard": "ab"[n // 2 % 2]} for n in range(4)]
+    stated = [{"easy": np.eye(2)[n % 2], "hard": np.eye(2)[0]} for n in range(4)]
+
+    def figures(learned: list[Attribute], asked: list[Attribute]) -> dict[str, float | None]:
+        evaluation = evaluate_answers([PlannedAttribute.of(one) for one in learned], truth, stated, list("pqrs"))
+        return figures_of(SimpleNamespace(evaluation=evaluation), asked)
+
+    assert figures([easy, hard], [easy, hard])["accuracy"] == 0.75
+    without = figures([easy], [easy, hard])
+    assert (without["accuracy"], without["AUC"], without["balanced accuracy"]) == (0.5, 0.5, 0.5)
+    assert (without["accuracy easy"], without["accuracy hard"]) == (1.0, 0.0)
+    assert figures([easy], [easy, findings])["balanced accuracy"] == 1.0, "findings have none, learned or not"
+    assert figures([easy], [easy]) == {"accuracy": 1.0, "AUC": 1.0, "balanced accuracy": 1.0}
 
 
 def test_typical_cases_are_chosen_before_there_is_a_version(pictures: SimulationSettings, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from monailabel_app.active_learning.evidence import class_name
@@ -16,12 +16,13 @@ from monailabel_app.inference.service import LoadedVersion, load_version, resolv
 from monailabel_app.models.registry import Registry
 from monailabel_app.models.scores import Evaluation
 from monailabel_app.models.version import Version, VersionRecord
+from monailabel_app.store.scheme import Attribute, AttributeKind
 from monailabel_app.store.store import Store
 from monailabel_app.training.jobs import JobTable, StartFrom, TrainingRequest
 from monailabel_app.training.run import TrainingRun
 from monailabel_app.training.segmentation_run import SegmentationRun
 
-DICE, ACCURACY, AUC = "Dice", "accuracy", "AUC"
+DICE, ACCURACY, AUC, BALANCED = "Dice", "accuracy", "AUC", "balanced accuracy"
 
 SEED_STEP = 1000
 """Between the training seeds of one simulation seed and the next; a round adds one."""
@@ -56,7 +57,7 @@ class Learner:
         settings = self.settings
         there = self.registry.list(settings.task)
         if len(there) >= number:  # the arm was broken off before it could write this down
-            return figures_of(there[number - 1])
+            return figures_of(there[number - 1], self.asked)
         goes_on = settings.start is StartFrom.PUBLISHED and number > 1
         request = TrainingRequest(
             task=settings.task,
@@ -74,7 +75,7 @@ class Learner:
         candidate = run(jobs.add(request), jobs, self.store, self.registry).make_candidate()
         if candidate is None or candidate.record.stopped:
             raise LabelLoopError("the training was stopped from outside: run the simulation again to go on")
-        return figures_of(self.registry.register(candidate.record, candidate.weights))
+        return figures_of(self.registry.register(candidate.record, candidate.weights), self.asked)
 
     def load(self, number: int) -> LoadedVersion:
         """The version of a round, ready to look at cases."""
@@ -86,8 +87,14 @@ class Learner:
         """As a pool names them."""
         if not self.settings.classifies:
             return self.labels
-        group = groups_of(self.store.schemes.scheme)[self.settings.task]
-        return tuple(class_name(one.name, name) for one in group.attributes for name in one.names)
+        return tuple(class_name(one.name, name) for one in self.asked for name in one.names)
+
+    @property
+    def asked(self) -> tuple[Attribute, ...]:
+        """The attributes of a classification."""
+        if not self.settings.classifies:
+            return ()
+        return groups_of(self.store.schemes.scheme)[self.settings.task].attributes
 
 
 def metrics_of(settings: SimulationSettings) -> tuple[str, ...]:
@@ -95,8 +102,12 @@ def metrics_of(settings: SimulationSettings) -> tuple[str, ...]:
     return (ACCURACY, AUC) if settings.classifies else (DICE,)
 
 
-def figures_of(record: Any) -> dict[str, float | None]:
-    """The figures of a version on the validation cases: means, and those of each label or attribute."""
+def figures_of(record: Any, asked: Sequence[Attribute]) -> dict[str, float | None]:
+    """The figures of a version on the validation cases: means, and those of each label or attribute.
+
+    An attribute that is asked and that the version has not learned counts 0, as when versions are compared: else an arm
+    that never learns what is hard would look the better for it.
+    """
     evaluation: Evaluation | ClassificationEvaluation | None = record.evaluation
     if evaluation is None:
         raise LabelLoopError(f"v{record.number} was not measured: {record.note}")
@@ -104,10 +115,12 @@ def figures_of(record: Any) -> dict[str, float | None]:
         parts = {f"{DICE} {name}": label.dice for name, label in evaluation.labels.items()}
         return {DICE: evaluation.mean_dice, "surface Dice": evaluation.mean_surface_dice, **parts}
     parts, means = {}, {}
-    for metric, field in ((ACCURACY, "accuracy"), (AUC, "macro_auc"), ("balanced accuracy", "balanced_accuracy")):
+    for metric, field in ((ACCURACY, "accuracy"), (AUC, "macro_auc"), (BALANCED, "balanced_accuracy")):
         by_name = {name: getattr(one, field) for name, one in evaluation.attributes.items()}
         values = {name: figure.value for name, figure in by_name.items() if figure is not None}
+        unlearned = [one for one in asked if one.name not in by_name]
+        values |= {one.name: 0.0 for one in unlearned if metric != BALANCED or one.kind is not AttributeKind.MULTI}
         means[metric] = sum(values.values()) / len(values) if values else None
-        if len(by_name) > 1:
+        if len(asked) > 1:
             parts |= {f"{metric} {name}": value for name, value in values.items()}
     return {**means, **parts}
