@@ -22,6 +22,7 @@ from monailabel_app.server.schemas import (
     VersionList,
 )
 from monailabel_app.server.selection_schemas import StrategyInfo
+from monailabel_app.store.workspace_id import workspace_id
 from monailabel_app.tasks.augmentation import TaskKind
 from monailabel_app.training.jobs import SEGMENTATION, Job, TrainingRequest, log_file, preview_file
 from monailabel_app.training.queue import tail
@@ -36,6 +37,7 @@ def training_routes(app: LabelLoopApp) -> APIRouter:
     def capabilities() -> Capabilities:
         return Capabilities(
             version=monailabel_app.__version__,
+            workspace=workspace_id(app.store.database),
             tasks=[_task_info(app, name) for name in (*app.tasks, *app.job_tasks)],
             strategies=[
                 StrategyInfo.of(strategy, app.next_case.default_strategy()) for strategy in app.acquisition.values()

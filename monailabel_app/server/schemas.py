@@ -51,10 +51,15 @@ class TaskInfo(BaseModel):
 
 
 class Capabilities(BaseModel):
-    """What this server is and can do."""
+    """What this server is and can do.
+
+    Attributes:
+        workspace: A name that no other workspace has: ids of cases mean nothing beyond it.
+    """
 
     name: Literal["LabelLoop"] = "LabelLoop"
     version: str
+    workspace: str
     tasks: list[TaskInfo]
     strategies: list[StrategyInfo]
     cases: int

@@ -66,7 +66,11 @@ class StrategyInfo(Shape):
 
 @dataclass(frozen=True)
 class Capabilities(Shape):
-    """What the server is and can do; ``accepts_uploads_mb`` is in MiB."""
+    """What the server is and can do; ``accepts_uploads_mb`` is in MiB.
+
+    Attributes:
+        workspace: A name that no other workspace has; empty from an earlier server.
+    """
 
     name: str
     version: str
@@ -76,6 +80,7 @@ class Capabilities(Shape):
     submitted: int
     device: str
     accepts_uploads_mb: int
+    workspace: str = ""
 
     @property
     def tellsWhy(self) -> bool:
