@@ -50,7 +50,7 @@ def study(
     ] = None,
     annotated: Annotated[int, typer.Option(min=2, help="Real cases in each training set.")] = 8,
     held_out: Annotated[int, typer.Option(min=1, help="Patients to measure on.")] = 40,
-    seeds: Annotated[int, typer.Option(min=2, help="Training sets; with fewer than 3 little is certain.")] = 3,
+    seeds: Annotated[int, typer.Option(min=2, help="Training sets; with fewer than 3 nothing is decided.")] = 3,
     steps: Annotated[int, typer.Option(min=1, help="Training steps of each segmentation network.")] = 400,
     generator_steps: Annotated[int, typer.Option(min=1, help="Training steps of each generator.")] = 300,
     pairs: Annotated[int, typer.Option(min=1, help="Synthetic pairs that each generator makes.")] = 24,

@@ -12,12 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from monailabel_app.augmentation.study_arms import ARMS, Arm, ArmMaterial, train_arm
-from monailabel_app.augmentation.study_data import StudyCases
+from monailabel_app.augmentation.study_data import DrawnCases, SeedCases, StudyCases
 from monailabel_app.augmentation.study_figures import Trial
 from monailabel_app.augmentation.study_files import read_record, write_record
 from monailabel_app.augmentation.study_pairs import PairSettings, StudyPairs
@@ -29,7 +28,7 @@ from monailabel_app.training.dataset import TrainingCase
 from monailabel_app.training.jobs import TrainingRequest
 from monailabel_app.training.material import Material, plan_of
 
-SETTINGS_FILE, PLAN_FILE = "settings.json", "plan.json"
+SETTINGS_FILE, CASES_FILE, PLAN_FILE = "settings.json", "cases.json", "plan.json"
 
 
 class StudySettings(BaseModel):
@@ -72,7 +71,7 @@ class Study:
         tell: Gets a sentence now and then.
 
     Raises:
-        BadInput: The folder holds a study with other settings.
+        BadInput: The folder holds a study with other settings, or of other cases; or there are too few cases.
     """
 
     def __init__(
@@ -87,6 +86,7 @@ class Study:
         # As they come back from the file: a tuple in a plan is a list there.
         self.settings = StudySettings.model_validate_json(settings.model_dump_json())
         self._keep_settings()
+        self._keep_cases()
 
     def _keep_settings(self) -> None:
         before = read_record(self.folder / SETTINGS_FILE, StudySettings)
@@ -98,6 +98,25 @@ class Study:
                 "or the same settings to go on with it"
             )
         write_record(self.folder / SETTINGS_FILE, self.settings)
+
+    def _keep_cases(self) -> None:
+        """Networks of a seed are only compared fairly if all of them train and are measured on the same cases."""
+        drawn = self.cases.drawn(self.settings.annotated, self.settings.seeds)
+        before = read_record(self.folder / CASES_FILE, DrawnCases)
+        if before is None:  # the study is new, or of a version that did not keep them
+            same = all(self._was_trained_on(trial, drawn.seeds[trial.seed]) for trial in self.trials)
+        else:
+            same = before == drawn
+        if not same:
+            raise BadInput(
+                f"{self.folder} holds a study of other cases or annotations: some were added, taken out or corrected "
+                "since it began, and networks of different training sets cannot be compared. Give another folder"
+            )
+        write_record(self.folder / CASES_FILE, drawn)
+
+    @staticmethod
+    def _was_trained_on(trial: Trial, cases: SeedCases) -> bool:
+        return trial.real == list(cases.twice if ARMS[trial.arm].more_real else cases.annotated)
 
     def run(self) -> None:
         """Train and measure every network that is not there yet.
@@ -146,14 +165,6 @@ class Study:
         predictor = Predictor(plan, load_weights(weights), self.device) if weights.exists() else None
         return self.pairs(seed).approved(plan, material, predictor, self.settings.share)
 
-    def _twice_as_many(self, seed: int) -> list[TrainingCase]:
-        """The annotated cases of a seed and as many others of the pool, which other seeds may have too."""
-        own = self.material(seed).train
-        known = {case.id for case in own}
-        others = [case for case in self.cases.pool.train if case.id not in known]
-        chosen = np.random.default_rng([seed, 1]).permutation(len(others))[: len(own)]
-        return [*own, *(others[index] for index in sorted(chosen.tolist()))]
-
     def _weights_file(self, seed: int) -> Path:
         return self.folder / f"seed-{seed}" / f"{Arm.CLASSIC}.safetensors"
 
@@ -169,7 +180,7 @@ class Study:
         began = time.perf_counter()
         kind = ARMS[arm]
         material, plan = self.material(seed), self.plan(seed)
-        real = self._twice_as_many(seed) if kind.more_real else material.train
+        real = self.cases.twice_as_many(material.train, seed) if kind.more_real else material.train
         pairs = self._approved(seed, plan, material) if kind.synthetic else []
         began_training = time.perf_counter()
         fitted, evaluation = train_arm(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict
 
 from monailabel_app.errors import BadInput
 from monailabel_app.store.annotations import Revision, Status
@@ -19,6 +20,29 @@ from monailabel_app.training.material import Material, gather
 
 AUTHOR = "truth"
 """Whose annotations those of a study are."""
+
+
+class SeedCases(BaseModel):
+    """What the networks of a seed train on: the hash of the label map of each case, by its id.
+
+    Attributes:
+        annotated: The annotated cases.
+        twice: As many others beside them, for the network with more real cases.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    annotated: dict[str, str]
+    twice: dict[str, str]
+
+
+class DrawnCases(BaseModel):
+    """All that a study trains on and measures on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seeds: list[SeedCases]
+    held_out: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -55,6 +79,30 @@ class StudyCases:
         else:
             chosen = np.random.default_rng([seed, annotated]).permutation(count)[:annotated]
         return subset(self.pool, sorted(chosen.tolist()))
+
+    def twice_as_many(self, own: Sequence[TrainingCase], seed: int) -> list[TrainingCase]:
+        """The annotated cases of a seed and as many others of the pool, which other seeds may have too."""
+        known = {case.id for case in own}
+        others = [case for case in self.pool.train if case.id not in known]
+        chosen = np.random.default_rng([seed, 1]).permutation(len(others))[: len(own)]
+        return [*own, *(others[index] for index in sorted(chosen.tolist()))]
+
+    def drawn(self, annotated: int, seeds: int) -> DrawnCases:
+        """What all seeds would train on, and what they would be measured on.
+
+        Raises:
+            BadInput: The pool has fewer cases.
+        """
+        hashes = {use.case_id: use.sha256 for use in self.pool.uses}
+
+        def named(cases: Sequence[TrainingCase]) -> dict[str, str]:
+            return {case.id: hashes.get(case.id, "") for case in cases}
+
+        found = []
+        for seed in range(seeds):
+            own = self.draw(annotated, seed, of_seeds=seeds).train
+            found.append(SeedCases(annotated=named(own), twice=named(self.twice_as_many(own, seed))))
+        return DrawnCases(seeds=found, held_out=named(self.held_out))
 
 
 def subset(material: Material, indices: Sequence[int]) -> Material:

@@ -10,10 +10,14 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 from scipy import stats
 
-from monailabel_app.augmentation.study_arms import Arm
+from monailabel_app.augmentation.study_arms import ARMS, Arm
 from monailabel_app.store.synthetic_share import StudyVerdict
 
 CONFIDENCE = 0.95
+
+FEWEST_SEEDS = 3
+"""A study of fewer seeds is reported and decides nothing: its interval is several times as wide."""
+
 POINTS = 100
 """Dice points in a Dice of 1."""
 
@@ -71,36 +75,53 @@ def differences(trials: Sequence[Trial], arm: Arm, other: Arm, label: str | None
     Args:
         label: Of one label instead of the mean over labels.
     """
+    return list(gains_by_seed(trials, arm, other, label).values())
+
+
+def gains_by_seed(trials: Sequence[Trial], arm: Arm, other: Arm, label: str | None = None) -> dict[int, float]:
+    """As `differences`, by seed. Networks of a seed that were not trained on the same annotated cases are no pair."""
     one, two = _by_seed(trials, arm, label), _by_seed(trials, other, label)
-    return [POINTS * (one[seed] - two[seed]) for seed in sorted(one.keys() & two.keys())]
+    pairs = {seed: (one[seed], two[seed]) for seed in sorted(one.keys() & two.keys())}
+    return {
+        seed: POINTS * (_dice(mine, label) - _dice(its, label))
+        for seed, (mine, its) in pairs.items()
+        if (set(mine.real) > set(its.real) if ARMS[arm].more_real else mine.real == its.real)
+    }
 
 
 def dice_of(trials: Sequence[Trial], arm: Arm, label: str | None = None) -> list[float]:
     """Mean Dice of each seed of an arm, or that of one label."""
     by_seed = _by_seed(trials, arm, label)
-    return [by_seed[seed] for seed in sorted(by_seed)]
+    return [_dice(by_seed[seed], label) for seed in sorted(by_seed)]
 
 
-def _by_seed(trials: Sequence[Trial], arm: Arm, label: str | None) -> Mapping[int, float]:
-    return {
-        trial.seed: trial.mean_dice if label is None else trial.labels[label]
-        for trial in trials
-        if trial.arm is arm and (label is None or label in trial.labels)
-    }
+def _by_seed(trials: Sequence[Trial], arm: Arm, label: str | None) -> Mapping[int, Trial]:
+    return {trial.seed: trial for trial in trials if trial.arm is arm and (label is None or label in trial.labels)}
+
+
+def _dice(trial: Trial, label: str | None) -> float:
+    return trial.mean_dice if label is None else trial.labels[label]
+
+
+def decides(trials: Sequence[Trial]) -> bool:
+    """Whether a verdict may set a server's default."""
+    return len(differences(trials, Arm.SYNTHETIC, Arm.CLASSIC)) >= FEWEST_SEEDS
 
 
 def judge(trials: Sequence[Trial]) -> StudyVerdict | None:
     """What synthetic pairs brought against classic augmentation alone; none before two seeds have both networks.
 
     Where they brought nothing (a mean gain of 0 or less, with a lower bound below 0), training leaves them out unless
-    it is asked for them: see `monailabel_app.store.synthetic_share`.
+    it is asked for them: see `monailabel_app.store.synthetic_share`. Fewer seeds than `FEWEST_SEEDS` decide nothing.
     """
     gains = differences(trials, Arm.SYNTHETIC, Arm.CLASSIC)
     if len(gains) < 2:
         return None
     found = interval(gains)
     assert found.low is not None and found.high is not None  # there are two seeds
-    if found.low > 0:
+    if not decides(trials):
+        meaning = f"fewer than {FEWEST_SEEDS} seeds decide nothing, and the default stays as it is"
+    elif found.low > 0:
         meaning = "they help, and stay on"
     elif found.mean > 0 or found.low >= 0:
         meaning = "that they help is not proven, since the interval holds 0; they stay on"

@@ -9,7 +9,15 @@ from typing import Any
 
 from monailabel_app.augmentation.study import Study
 from monailabel_app.augmentation.study_arms import ARMS, Arm
-from monailabel_app.augmentation.study_figures import POINTS, Interval, Trial, dice_of, differences, interval, judge
+from monailabel_app.augmentation.study_figures import (
+    Interval,
+    Trial,
+    dice_of,
+    differences,
+    gains_by_seed,
+    interval,
+    judge,
+)
 from monailabel_app.augmentation.study_pairs import PairsRecord
 from monailabel_app.augmentation.study_picture import SAMPLES_FILE, draw_study
 
@@ -102,14 +110,14 @@ def _arms_table(arms: Sequence[Arm], trials: Sequence[Trial]) -> list[str]:
 
 def _seeds_table(arms: Sequence[Arm], trials: Sequence[Trial]) -> list[str]:
     by_network = {(trial.arm, trial.seed): trial.mean_dice for trial in trials}
+    gains = gains_by_seed(trials, Arm.SYNTHETIC, Arm.CLASSIC)
     lines = [
         f"| seed | {' | '.join(ARMS[arm].title for arm in arms)} | gain of synthetic, points |",
         "|---:|" + "---:|" * (len(arms) + 1),
     ]
     for seed in sorted({trial.seed for trial in trials}):
         found = [by_network.get((arm, seed)) for arm in arms]
-        two = by_network.get((Arm.SYNTHETIC, seed)), by_network.get((Arm.CLASSIC, seed))
-        gain = "" if None in two else f"{POINTS * (two[0] - two[1]):+.1f}"
+        gain = f"{gains[seed]:+.1f}" if seed in gains else ""
         cells = ("" if value is None else f"{value:.4f}" for value in found)
         lines.append(f"| {seed} | {' | '.join(cells)} | {gain} |")
     return lines

@@ -9,7 +9,7 @@ import SimpleITK as sitk
 
 from monailabel_app.augmentation.pictures import Shown, contact_sheet
 from monailabel_app.augmentation.study import Study
-from monailabel_app.augmentation.study_figures import judge
+from monailabel_app.augmentation.study_figures import decides, judge
 from monailabel_app.augmentation.study_picture import SAMPLES_FILE
 from monailabel_app.augmentation.study_report import write_report
 from monailabel_app.models.plan import IntensityKind, Plan
@@ -27,7 +27,7 @@ def carry_out(study: Study, command: str, store: Store | None = None) -> StudyVe
     Args:
         study: New, or broken off.
         command: What the user typed.
-        store: Of a workspace whose default share of synthetic pairs the verdict decides about.
+        store: Of a workspace whose default share of synthetic pairs the verdict decides about, if the seeds are enough.
 
     Returns:
         The verdict; none with too few seeds.
@@ -41,7 +41,7 @@ def carry_out(study: Study, command: str, store: Store | None = None) -> StudyVe
         draw_samples(study)
         write_report(study, command)
     verdict = judge(study.trials)
-    if verdict is not None and store is not None:
+    if verdict is not None and store is not None and decides(study.trials):
         store.synthetic_share.keep_study(verdict)
     return verdict
 

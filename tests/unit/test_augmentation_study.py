@@ -12,7 +12,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from monailabel_app.augmentation.study import Study, StudySettings
+from monailabel_app.augmentation.study import CASES_FILE, Study, StudySettings
 from monailabel_app.augmentation.study_arms import Arm, in_epochs
 from monailabel_app.augmentation.study_data import StudyCases, prepare_cases
 from monailabel_app.augmentation.study_figures import Trial, differences, interval, judge
@@ -146,6 +146,29 @@ def test_a_gain_that_is_not_proven_leaves_them_on_and_is_called_so(tmp_path: Pat
     assert default_share_after(verdict, tmp_path).value == 1.0
 
 
+def test_networks_of_a_seed_that_were_trained_on_different_cases_are_not_compared() -> None:
+    other = [one.model_copy(update={"real": ["a", "b"]} if one.seed == 1 else {}) for one in pairs_of([1.0, 2.0, 3.0])]
+    trials = [one if one.arm is Arm.CLASSIC else two for one, two in zip(pairs_of([1.0, 2.0, 3.0]), other, strict=True)]
+    assert differences(trials, Arm.SYNTHETIC, Arm.CLASSIC) == pytest.approx([1.0, 3.0])
+    more = trial(Arm.MORE_REAL, 0, 0.75).model_copy(update={"real": ["a", "b"]})
+    assert differences([*trials, more], Arm.MORE_REAL, Arm.CLASSIC) == pytest.approx([5.0])
+
+
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_a_study_of_fewer_than_three_seeds_is_reported_and_decides_nothing(
+    cases: StudyCases, tmp_path: Path, seeds: int
+) -> None:
+    arms = (Arm.CLASSIC, Arm.SYNTHETIC)
+    done = study(tmp_path / "study", cases, arms=arms, seeds=seeds)
+    for one in pairs_of([-1.0, -1.1, -1.2][:seeds]):
+        write_record(done.folder / f"seed-{one.seed}" / f"{one.arm}.json", one)
+    store = Store.existing(Workspace(tmp_path / "workspace"))
+    verdict = carry_out(done, "labelloop augment study", store)
+    assert verdict is not None and verdict.sentence in (done.folder / "study.md").read_text()
+    assert ("fewer than 3 seeds decide nothing" in verdict.sentence) == (seeds < 3)
+    assert store.synthetic_share.study() == (verdict if seeds == 3 else None)
+
+
 def test_one_seed_gives_no_verdict() -> None:
     assert judge(pairs_of([5.0])) is None
 
@@ -233,6 +256,46 @@ def test_a_folder_of_a_study_with_other_settings_is_refused(cases: StudyCases, t
         study(tmp_path / "study", cases, steps=40)
 
 
+def more_annotated(cases: StudyCases) -> StudyCases:
+    pool = cases.pool
+    more = replace(pool.train[0], id="another")
+    return replace(cases, pool=replace(pool, train=[*pool.train, more], patients=[*pool.patients, "another"]))
+
+
+def corrected(cases: StudyCases) -> StudyCases:
+    uses = [use.model_copy(update={"sha256": "of another label map"}) for use in cases.pool.uses]
+    return replace(cases, pool=replace(cases.pool, uses=uses))
+
+
+def measured_on_fewer(cases: StudyCases) -> StudyCases:
+    return replace(cases, held_out=cases.held_out[:1])
+
+
+@pytest.mark.parametrize("change", [more_annotated, corrected, measured_on_fewer])
+def test_a_study_does_not_go_on_with_other_cases_than_it_began_with(
+    cases: StudyCases, tmp_path: Path, change: Callable[[StudyCases], StudyCases]
+) -> None:
+    study(tmp_path / "study", cases)
+    study(tmp_path / "study", cases)
+    with pytest.raises(BadInput, match="a study of other cases or annotations"):
+        study(tmp_path / "study", change(cases))
+
+
+def test_a_study_of_before_its_cases_were_kept_goes_on_with_those_its_networks_know(
+    cases: StudyCases, tmp_path: Path
+) -> None:
+    begun = study(tmp_path / "study", cases)
+    real = [case.id for case in begun.material(1).train]
+    first = trial(Arm.CLASSIC, 1, 0.5).model_copy(update={"real": real})
+    write_record(begun.folder / "seed-1" / "classic.json", first)
+    (begun.folder / CASES_FILE).unlink()
+    assert study(tmp_path / "study", cases).trials == [first]
+    (begun.folder / CASES_FILE).unlink()
+    write_record(begun.folder / "seed-1" / "classic.json", first.model_copy(update={"real": real[:1]}))
+    with pytest.raises(BadInput, match="a study of other cases"):
+        study(tmp_path / "study", cases)
+
+
 def test_a_damaged_result_is_named(cases: StudyCases, tmp_path: Path) -> None:
     done = study(tmp_path / "study", cases)
     (tmp_path / "study" / "seed-0").mkdir()
@@ -261,7 +324,7 @@ def test_synthetic_pairs_are_made_from_the_annotated_cases_of_their_seed_alone(
         assert set(by_arm[Arm.SYNTHETIC].synthetic) == {pair.id for pair in record.approved}
         assert set(by_arm[Arm.MORE_REAL].real) > own and len(by_arm[Arm.MORE_REAL].real) == 4
         assert all(set(trial.cases) == {case.id for case in cases.held_out} for trial in by_arm.values())
-    assert verdict is not None and store.synthetic_share.study() == verdict
+    assert verdict is not None and store.synthetic_share.study() is None, "two seeds decide nothing"
     report = (tmp_path / "study" / "study.md").read_text()
     assert verdict.sentence in report and "the checks stand in for the clinician" in report
     assert "Set by hand in the plan of all networks: patch_size [" in report, "what differs from a usual run is told"
@@ -278,7 +341,7 @@ def test_a_segmenter_that_is_not_asked_refuses_no_pair(cases: StudyCases, tmp_pa
         record = done.pairs(0).record
         assert record is not None
         checks = [check for pair in record.pairs for check in pair.checks if check.name == "resegmentation"]
-        assert [check.value is not None for check in checks] == [asked] * 2
+        assert ["no segmentation model" in check.reason for check in checks] == [not asked] * 2
         report = (done.folder / "study.md").read_text()
         assert ("finds the masks again is not asked" in report) == (not asked)
 
