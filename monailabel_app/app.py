@@ -87,7 +87,7 @@ def _asked(request: dict[str, Any], strategy: str) -> Asked:
         raise BadInput("task is the name of a task")
     if exclude is not None and not (isinstance(exclude, list) and all(isinstance(one, str) for one in exclude)):
         raise BadInput("exclude is a list of ids of cases")
-    return Asked(annotator or ANONYMOUS, strategy, task, frozenset(exclude or ()))
+    return Asked(annotator if annotator and annotator.strip() else ANONYMOUS, strategy, task, frozenset(exclude or ()))
 
 
 class OneByOne(BatchInferTask):

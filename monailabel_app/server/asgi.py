@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.types import ASGIApp
 
 import monailabel_app
 from monailabel_app.app import LabelLoopApp
 from monailabel_app.server.access import AccessMiddleware, AccessPolicy
+from monailabel_app.server.json_body import check_body
 from monailabel_app.server.loop_answers import answer_routes
 from monailabel_app.server.loop_cases import case_routes
 from monailabel_app.server.loop_selection import selection_routes
@@ -19,7 +20,13 @@ from monailabel_app.server.train_api import train_routes
 
 def build_api(app: LabelLoopApp) -> FastAPI:
     """All routes, with one ``/openapi.json``; the page to try them is at ``/``."""
-    api = FastAPI(title="LabelLoop", version=monailabel_app.__version__, docs_url="/", redoc_url="/docs")
+    api = FastAPI(
+        title="LabelLoop",
+        version=monailabel_app.__version__,
+        docs_url="/",
+        redoc_url="/docs",
+        dependencies=[Depends(check_body)],
+    )
     store = app.store
     folders = () if app.settings.follow_links else (store.catalogue.studies, store.workspace.root)
     add_platform_api(api, log_file=store.workspace.logs / "app.log", folders=folders)

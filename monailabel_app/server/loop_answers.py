@@ -48,7 +48,7 @@ def answer_routes(app: LabelLoopApp) -> APIRouter:
 
     @router.post("/answers", summary="Save the answers of a table, all or none: JSON, or CSV (Content-Type: text/csv)")
     async def post_answers(request: Request, author: str = "import") -> AnswersImported:
-        read = from_csv if request.headers.get("content-type", "").startswith("text/csv") else from_json
+        read = from_csv if request.headers.get("content-type", "").lower().startswith("text/csv") else from_json
         body = await request.body()
         imported = await run_in_threadpool(lambda: import_rows(store, read(_text(body)), author))
         return AnswersImported(imported=imported)

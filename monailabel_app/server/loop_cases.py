@@ -21,6 +21,7 @@ from monailabel_app.server.schemas import (
     CaseStatus,
     CaseSummary,
     GridShape,
+    IndexNumber,
     ReopenRequest,
     ReviewRequest,
     SplitView,
@@ -124,7 +125,7 @@ def case_routes(app: LabelLoopApp) -> APIRouter:
     @router.get(
         "/annotations/{annotation_id}/label", summary="The label map of a revision", response_class=FileResponse
     )
-    def label_map(annotation_id: int) -> FileResponse:
+    def label_map(annotation_id: IndexNumber) -> FileResponse:
         annotation = store.annotations.get(annotation_id)
         if annotation.file is None:
             raise NotFound(f"annotation {annotation_id} has no label map")

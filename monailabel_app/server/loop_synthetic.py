@@ -14,6 +14,7 @@ from monailabel_app.augmentation.names import PAIRS
 from monailabel_app.augmentation.pictures import Shown, blinded_picture, pair_picture
 from monailabel_app.augmentation.real_images import plan_of_sample, shown_case, shown_like, shown_sample
 from monailabel_app.errors import LabelLoopError, NotFound
+from monailabel_app.server.schemas import LARGEST_NUMBER
 from monailabel_app.server.synthetic_schemas import (
     BlindedAnswerView,
     BlindedGuess,
@@ -46,8 +47,8 @@ def synthetic_routes(app: LabelLoopApp) -> APIRouter:
     def list_samples(
         state: Annotated[list[SampleState] | None, Query()] = None,
         kind: SampleKind | None = None,
-        generator: int | None = None,
-        offset: Annotated[int, Query(ge=0)] = 0,
+        generator: Annotated[int | None, Query(ge=0, le=LARGEST_NUMBER)] = None,
+        offset: Annotated[int, Query(ge=0, le=LARGEST_NUMBER)] = 0,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> SamplePage:
         states = state or SHOWN

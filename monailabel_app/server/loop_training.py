@@ -15,6 +15,7 @@ from monailabel_app.errors import NotFound
 from monailabel_app.models.version import VersionRecord
 from monailabel_app.server.schemas import (
     Capabilities,
+    IndexNumber,
     PlanView,
     PublishRequest,
     TaskInfo,
@@ -93,11 +94,11 @@ def training_routes(app: LabelLoopApp) -> APIRouter:
         )
 
     @router.get("/versions/{task}/{number}", summary="One version")
-    def get_version(task: str, number: int) -> VersionRecord | ClassificationVersion | GeneratorVersion:
+    def get_version(task: str, number: IndexNumber) -> VersionRecord | ClassificationVersion | GeneratorVersion:
         return registry.get(task, number)
 
     @router.post("/versions/{task}/{number}/publish", summary="Put a version into use by hand")
-    def publish(task: str, number: int, request: PublishRequest) -> VersionList:
+    def publish(task: str, number: IndexNumber, request: PublishRequest) -> VersionList:
         registry.publish(task, number, request.published_by, request.reason)
         return list_versions(task)
 

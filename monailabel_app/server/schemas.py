@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from fastapi import Path
+from pydantic import BaseModel, Field, FiniteFloat
 
 from monailabel_app.augmentation.plan import GeneratorPlan
 from monailabel_app.augmentation.version import GeneratorVersion
@@ -14,11 +15,20 @@ from monailabel_app.classification.version import ClassificationVersion
 from monailabel_app.models.plan import Plan
 from monailabel_app.models.registry import Publication
 from monailabel_app.models.version import VersionRecord
-from monailabel_app.server.selection_schemas import LeaseView, StrategyInfo
+from monailabel_app.server.selection_schemas import LeaseView, Name, StrategyInfo
 from monailabel_app.store.annotations import Annotation, Status
 from monailabel_app.store.scheme import Attribute
 from monailabel_app.store.split import Role
 from monailabel_app.training.jobs import Job
+
+LARGEST_NUMBER = 2**63 - 1
+"""That the index can hold."""
+
+IndexNumber = Annotated[int, Path(ge=0, le=LARGEST_NUMBER)]
+"""Of a version or of a revision, in a path."""
+
+MOST_SECONDS = 366 * 24 * 3600.0
+"""Of working time between two saves: a year."""
 
 
 class CaseStatus(StrEnum):
@@ -155,7 +165,7 @@ class Point(BaseModel):
     """A marked point; position in mm, LPS."""
 
     label: str
-    position: tuple[float, float, float]
+    position: tuple[FiniteFloat, FiniteFloat, FiniteFloat]
 
 
 class AnnotationDraft(BaseModel):
@@ -169,13 +179,13 @@ class AnnotationDraft(BaseModel):
             (saved at another machine), the answer is 409. None asks for no such check.
     """
 
-    author: str = Field(min_length=1, max_length=120)
+    author: Name
     status: Literal[Status.DRAFT, Status.FINAL]
     labels: dict[str, int] | None = None
     classification: dict[str, Any] | None = None
     points: list[Point] | None = None
     comment: str | None = Field(None, max_length=10_000)
-    seconds_spent: float = Field(0.0, ge=0)
+    seconds_spent: float = Field(0.0, ge=0, le=MOST_SECONDS)
     submission: str | None = Field(None, min_length=1, max_length=64)
     based_on: int | None = Field(None, ge=0)
 
@@ -186,7 +196,7 @@ class ReopenRequest(BaseModel):
 
 class ReviewRequest(BaseModel):
     author: str
-    reviewer: str = Field(min_length=1)
+    reviewer: Name
     status: Literal[Status.APPROVED, Status.REJECTED]
     comment: str | None = None
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import BaseModel, Field
 
 from monailabel_app.active_learning.strategy import AcquisitionStrategy
 from monailabel_app.store.leases import Lease
+
+Name = Annotated[str, Field(min_length=1, max_length=120, pattern=r"\S")]
+"""Of an annotator or a reviewer."""
 
 
 class StrategyInfo(BaseModel):
@@ -52,11 +57,11 @@ class LeaseView(BaseModel):
 
 
 class LeaseRequest(BaseModel):
-    annotator: str = Field(min_length=1, max_length=120)
+    annotator: Name
 
 
 class SkipRequest(BaseModel):
-    annotator: str = Field(min_length=1, max_length=120)
+    annotator: Name
     reason: str = Field("", max_length=1000)
 
 
@@ -69,7 +74,7 @@ class NextCaseRequest(BaseModel):
         exclude: Ids of cases that are not to be given.
     """
 
-    annotator: str = Field(min_length=1, max_length=120)
+    annotator: Name
     strategy: str | None = None
     task: str | None = None
     exclude: list[str] = []

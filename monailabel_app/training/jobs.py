@@ -8,7 +8,7 @@ import time
 import uuid
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -46,13 +46,19 @@ SCORING = "scoring"
 """The task of a job that looks at cases instead of training; it gives way to all others."""
 
 
+_LARGEST_NUMBER = 2**63 - 1
+"""Of a version or a seed: what the index and the generators of random numbers can hold."""
+
+
 class TrainingRequest(BaseModel):
     """What a training run is to do; what is not given comes from the server's settings."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     task: str = SEGMENTATION
-    start: StartFrom | int = Field(StartFrom.PUBLISHED, description="published, scratch, or the number of a version.")
+    start: StartFrom | Annotated[int, Field(ge=-_LARGEST_NUMBER, le=_LARGEST_NUMBER)] = Field(
+        StartFrom.PUBLISHED, description="published, scratch, or the number of a version."
+    )
     epochs: int = Field(100, gt=0)
     steps_per_epoch: int | None = Field(None, gt=0, description="By default from the amount of data.")
     minutes: float | None = Field(None, gt=0, description="The run ends after this time at the latest.")
@@ -64,7 +70,7 @@ class TrainingRequest(BaseModel):
     )
     candidates: int | None = Field(None, ge=1, le=1000, description="Synthetic images that a generator is to make.")
     adversarial: bool = Field(False, description="Train the segmentation against a discriminator of label maps, too.")
-    seed: int = 0
+    seed: int = Field(0, ge=-_LARGEST_NUMBER, le=_LARGEST_NUMBER)
     device: str = "auto"
     requested_by: str = ""
 
