@@ -88,7 +88,10 @@ class ClassBench:
     ) -> Measured | None:
         if (plan.classification, plan.classes) != (self.images_plan, self.plan.classes):
             return None
-        checks = ClassImageChecks(self.images_plan, self._images, self._classes, self._predictor, self._device)
+        patients = {use.case_id: use.patient for use in self.uses}
+        checks = ClassImageChecks(
+            self.images_plan, self._images, self._classes, self._predictor, self._device, patients
+        )
         made = list(synthesise_classes(ClassImageGenerator(plan, weights, self._device), seeds, on, stop))
         verdicts = [checks.of_image(one) for one in made]
         found = checks.of_version(made, verdicts)

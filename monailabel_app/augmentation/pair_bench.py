@@ -133,7 +133,8 @@ class PairBench:
 
     def _checks_of_cases(self) -> PairChecks:
         if self._checks is None:
-            self._checks = PairChecks(self.segmentation, self._prepared, self._predictor)
+            patients = {use.case_id: use.patient for use in self.uses}
+            self._checks = PairChecks(self.segmentation, self._prepared, self._predictor, patients=patients)
         return self._checks
 
 

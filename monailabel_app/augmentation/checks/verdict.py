@@ -61,6 +61,7 @@ class PairChecks:
         cases: Training cases, prepared with it.
         predictor: The published segmenter; None before there is one.
         lesions: Names of lesion labels (see `MaskMaker`).
+        patients: Of the cases; by default each is of another one.
 
     Raises:
         BadInput: There is no case.
@@ -72,6 +73,7 @@ class PairChecks:
         cases: Sequence[PreparedCase],
         predictor: Predictor | None = None,
         lesions: Sequence[str] | None = None,
+        patients: Mapping[str, str] | None = None,
     ) -> None:
         if not cases:
             raise BadInput("Synthetic images are checked against training images, and there is none.")
@@ -79,7 +81,8 @@ class PairChecks:
         self._cases = list(cases)
         self._resegmentation = Resegmentation(plan, cases, predictor)
         images = {case.id: case.image[0].float().numpy() for case in cases}
-        self._memorisation = Memorisation(images, plan.augmentation.mirror_axes)
+        self._patients = patients or {}
+        self._memorisation = Memorisation(images, plan.augmentation.mirror_axes, self._patients)
         self._textures: TextureMemorisation | None = None
         self._anatomy = Anatomy.of(plan, cases, lesions)
         self._intensities = Intensities(plan, cases)
@@ -126,7 +129,9 @@ class PairChecks:
 
     def _texture(self) -> TextureMemorisation:
         if self._textures is None:
-            self._textures = TextureMemorisation({case.id: Judged.of_case(case) for case in self._cases}, self._anatomy)
+            judged = {case.id: Judged.of_case(case) for case in self._cases}
+            mirrored = self.plan.augmentation.mirror_axes
+            self._textures = TextureMemorisation(judged, self._anatomy, mirrored, self._patients)
         return self._textures
 
 
@@ -139,6 +144,7 @@ class ClassImageChecks:
         classes: Class of each.
         predictor: The published classifier; None before there is one.
         device: Where the untrained network runs that is asked where the classifier cannot be.
+        patients: Of the cases; by default each is of another one.
 
     Raises:
         BadInput: There is no image.
@@ -151,12 +157,13 @@ class ClassImageChecks:
         classes: Mapping[str, str],
         predictor: ClassificationPredictor | None = None,
         device: torch.device | str = "cpu",
+        patients: Mapping[str, str] | None = None,
     ) -> None:
         if not images:
             raise BadInput("Synthetic images are checked against training images, and there is none.")
         self._images, self._classes = images, classes
         grey = {case: image.float().mean(0).numpy() for case, image in images.items()}
-        self._memorisation = Memorisation(grey, plan.augmentation.mirror_axes)
+        self._memorisation = Memorisation(grey, plan.augmentation.mirror_axes, patients)
         self._features = _classifier_features(plan, predictor, device)
 
     def of_image(self, made: SyntheticClassImage) -> Verdict:
