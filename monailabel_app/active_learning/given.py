@@ -14,7 +14,7 @@ class Given(BaseModel):
         id: The case; None when there is none to give.
         score: By the strategy; higher is more useful.
         strategy: The one that chose it; of a control case the random one.
-        rank, of: Its place among how many candidates.
+        rank, of: Its place among how many candidates: by the score where each has one, else as they are listed.
         why: For people, in a sentence.
         classes: What it is uncertain about, most first.
         version: Whose scores were used.

@@ -286,7 +286,7 @@ def _given(
         score=choice.score,
         strategy=strategy.name,
         task=task,
-        rank=choice.rank,
+        rank=choice.place or choice.rank,
         of=choice.of,
         why=" ".join(words for words in (first, *remarks) if words),
         classes=choice.classes,

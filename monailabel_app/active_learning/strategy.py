@@ -33,10 +33,12 @@ class Choice:
         case_id: The case.
         score: How uncertain, typical or different it is by the strategy's figure; higher is more useful (with a random
             part, the highest is not always first). None if that plays no part or is not known.
-        rank: Its place, from 1.
+        rank: Its place in the list, from 1.
         of: How many candidates there were.
         why: One sentence for the annotator.
         classes: The classes it is uncertain about, most first; empty where that is not known.
+        place: Its place by the score among all candidates with one, the highest at 1: where cases are drawn, another
+            than that in the list. None where only those in the list have a score, or none.
     """
 
     case_id: str
@@ -45,6 +47,7 @@ class Choice:
     of: int
     why: str
     classes: tuple[str, ...] = ()
+    place: int | None = None
 
 
 class AcquisitionStrategy(ABC):

@@ -99,6 +99,22 @@ def test_the_highest_score_comes_first_with_its_reason(store: Store, registry: R
     assert [chooser.choose(asked(name)).id for name in ("bert", "carl", "dora")] == ["c", "f", "e"]
 
 
+@pytest.mark.parametrize("strategy", ["power-entropy", "softrank-entropy", "clasp-pe"])
+def test_of_what_is_drawn_the_place_is_that_of_the_score(
+    store: Store, registry: Registry, chooser: NextCase, strategy: str
+) -> None:
+    score(store, publish(registry), {name: 1.0 + number / 10 for number, name in enumerate(NAMES)})
+    places = {}
+    for number in range(20):
+        given = chooser.choose(asked(f"annotator {number}", strategy))
+        assert chooser.choose(asked(f"annotator {number}", strategy)).rank == given.rank, "also when it is told again"
+        assert given.of == 6 and (strategy == "clasp-pe" or f"place {given.rank} of 6" in given.why)
+        places[given.id] = given.rank
+        store.leases.end(given.id)
+    assert len(places) > 2, "they are drawn"
+    assert places.items() <= {name: 6 - number for number, name in enumerate(NAMES)}.items()
+
+
 def test_one_who_asks_twice_is_given_the_same_case(store: Store, registry: Registry, chooser: NextCase) -> None:
     score(store, publish(registry), dict.fromkeys("ab", 0.5) | {"c": 0.7})
     first = chooser.choose(asked())

@@ -15,7 +15,7 @@ from monailabel_app.active_learning.strategies.figures import (
     has_measure,
     uncertain_classes,
 )
-from monailabel_app.active_learning.strategies.ranking import InformedStrategy, Pick
+from monailabel_app.active_learning.strategies.ranking import InformedStrategy, Pick, place_of
 from monailabel_app.active_learning.strategies.slots import class_slots
 from monailabel_app.active_learning.strategy import Need
 
@@ -58,7 +58,9 @@ class ClaspStrategy(InformedStrategy):
                 why = "Drawn, the higher the likelier, by how unsure the model is over all (entropy)."
             taken[row] = why
         classes = uncertain_classes(pool, known, Measure.ENTROPY, list(taken))
-        return [Pick(known[row], why, float(plain[row]), classes[row]) for row, why in taken.items()]
+        return [
+            Pick(known[row], why, float(plain[row]), classes[row], place_of(row, plain)) for row, why in taken.items()
+        ]
 
     @staticmethod
     def _order(scores: np.ndarray, beta: float, random: np.random.Generator) -> list[int]:

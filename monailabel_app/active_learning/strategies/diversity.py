@@ -8,7 +8,7 @@ import numpy as np
 
 from monailabel_app.active_learning.pool import Pool
 from monailabel_app.active_learning.strategies.figures import embedded
-from monailabel_app.active_learning.strategies.ranking import InformedStrategy, Pick
+from monailabel_app.active_learning.strategies.ranking import InformedStrategy, Pick, place_of
 from monailabel_app.active_learning.strategies.spread import (
     Cluster,
     clusters_of,
@@ -104,7 +104,8 @@ class BadgeStrategy(InformedStrategy):
         taken = np.stack(chosen) if chosen else points[:0]
         lengths = np.linalg.norm(points, axis=1)
         why = "Its answer would change the model much, and in another way than the cases before it."
-        return [Pick(known[row], why, float(lengths[row])) for row in scattered(points, taken, count, random)]
+        rows = scattered(points, taken, count, random)
+        return [Pick(known[row], why, float(lengths[row]), place=place_of(row, lengths)) for row in rows]
 
 
 def _typical_of(cluster: Cluster) -> str:

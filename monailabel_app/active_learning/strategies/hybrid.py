@@ -12,7 +12,7 @@ from monailabel_app.active_learning.sampling import best_first, power_scores
 from monailabel_app.active_learning.strategies.diversity import EmbeddingStrategy, TypiClustStrategy
 from monailabel_app.active_learning.strategies.figures import case_scores, has_measure, uncertain_classes
 from monailabel_app.active_learning.strategies.power import BETA
-from monailabel_app.active_learning.strategies.ranking import Pick
+from monailabel_app.active_learning.strategies.ranking import Pick, place_of
 from monailabel_app.active_learning.strategies.spread import Cluster, clusters_of, in_turns, unit_length
 from monailabel_app.active_learning.strategy import Need
 
@@ -38,7 +38,10 @@ class HybridStrategy(EmbeddingStrategy):
         turns = in_turns(clusters_of(free, taken, count, random), lambda rows: rows[best_first(noisy[rows], random)])
         chosen = [next(turns) for _ in range(count)]
         classes = uncertain_classes(pool, known, Measure.ENTROPY, [row for row, _ in chosen])
-        return [Pick(known[row], _why(cluster), float(scores[row]), classes[row]) for row, cluster in chosen]
+        return [
+            Pick(known[row], _why(cluster), float(scores[row]), classes[row], place_of(row, scores))
+            for row, cluster in chosen
+        ]
 
 
 def _why(cluster: Cluster) -> str:

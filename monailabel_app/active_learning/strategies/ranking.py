@@ -24,6 +24,7 @@ class Pick:
     why: str
     score: float | None = None
     classes: tuple[str, ...] = ()
+    place: int | None = None
 
 
 class InformedStrategy(AcquisitionStrategy):
@@ -65,4 +66,9 @@ def drawn(cases: Sequence[str], count: int, why: str, random: np.random.Generato
 def numbered(picks: Sequence[Pick], pool: Pool) -> list[Choice]:
     """The picks as choices, with their places among all candidates."""
     of = len(pool.candidates)
-    return [Choice(p.case_id, p.score, rank, of, p.why, p.classes) for rank, p in enumerate(picks, start=1)]
+    return [Choice(p.case_id, p.score, rank, of, p.why, p.classes, p.place) for rank, p in enumerate(picks, start=1)]
+
+
+def place_of(row: int, scores: np.ndarray) -> int:
+    """The place of a score among all, the highest at 1; equal ones share theirs."""
+    return int((scores > scores[row]).sum()) + 1

@@ -11,7 +11,7 @@ from monailabel_app.active_learning.evidence import Measure
 from monailabel_app.active_learning.pool import Pool
 from monailabel_app.active_learning.sampling import best_first
 from monailabel_app.active_learning.strategies.figures import case_scores, has_measure, uncertain_classes
-from monailabel_app.active_learning.strategies.ranking import InformedStrategy, Pick
+from monailabel_app.active_learning.strategies.ranking import InformedStrategy, Pick, place_of
 from monailabel_app.active_learning.strategy import Need
 
 WORDS = {
@@ -47,16 +47,12 @@ class UncertaintyStrategy(InformedStrategy):
         scores = case_scores(pool, known, self.measure)
         taken = self.order(scores, random)[:count].tolist()
         classes = uncertain_classes(pool, known, self.measure, taken)
-        falling = np.sort(-scores)
-        return [
-            Pick(
-                known[row],
-                self.reason(scores[row], int(np.searchsorted(falling, -scores[row])) + 1, len(known)),
-                float(scores[row]),
-                classes[row],
-            )
-            for row in taken
-        ]
+        picks = []
+        for row in taken:
+            place = place_of(row, scores)
+            why = self.reason(scores[row], place, len(known))
+            picks.append(Pick(known[row], why, float(scores[row]), classes[row], place))
+        return picks
 
 
 class EntropyStrategy(UncertaintyStrategy):
