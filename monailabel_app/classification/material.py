@@ -25,7 +25,7 @@ from monailabel_app.store.split import Role
 from monailabel_app.store.store import Store
 from monailabel_app.training.jobs import TrainingRequest
 from monailabel_app.training.material import ENOUGH_VALIDATION_PATIENTS, plane_dimension, use_of
-from monailabel_app.training.synthetic import UsableSamples, usable_samples
+from monailabel_app.training.synthetic import UsableSamples, suiting, usable_samples
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,14 @@ class ClassifiedMaterial:
     @property
     def has_enough_validation(self) -> bool:
         return len({case.patient for case in self.validation}) >= ENOUGH_VALIDATION_PATIENTS
+
+    def suiting(self, plan: ClassificationPlan) -> ClassifiedMaterial:
+        """Without the synthetic images whose grey values are not those of real ones prepared with a plan."""
+        if self.samples is None:
+            return self
+        samples = suiting(self.samples, plan.normalisation)
+        kept = {sample.id for sample in samples.samples}
+        return replace(self, samples=samples, synthetic=[case for case in self.synthetic if case.id in kept])
 
     def plan(self, group: Group, request: TrainingRequest, device_memory_gb: float | None) -> ClassificationPlan:
         """The plan that a run from scratch begins with."""

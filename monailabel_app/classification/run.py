@@ -80,6 +80,7 @@ class ClassificationRun(TrainingRun):
         group = self._group()
         material = gather_classified(self.store, group, self.request.synthetic_share)
         beginning = self._beginning(material, group)
+        material = material.suiting(beginning.plan)
         fitted = self._fit(material, beginning)
         if fitted.stopped and not fitted.curve:
             return None
