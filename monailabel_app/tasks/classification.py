@@ -18,7 +18,9 @@ from monailabel_app.classification.version import check_looks_at
 from monailabel_app.errors import BadInput
 from monailabel_app.inference.service import InferenceService, LoadedVersion
 from monailabel_app.models.plan import describe
+from monailabel_app.store.geometry import Geometry
 from monailabel_app.store.images import read_image, write_image
+from monailabel_app.store.label_grid import onto_grid
 from monailabel_app.tasks.segmentation import read_sent
 
 
@@ -75,6 +77,7 @@ class ClassPredictor(InferTask):
             NoPublishedVersion: There is no version to predict with.
             UnreadableImage: The image cannot be read.
             BadInput: The structure that is asked about is not outlined, or nothing of that name can be explained.
+            GeometryMismatch: The label map that came with the request does not lie on the image.
             Conflict: The published version was made for another structure.
         """
         began = time.perf_counter()
@@ -86,7 +89,8 @@ class ClassPredictor(InferTask):
 
     def _region(self, request: dict[str, Any], image: sitk.Image) -> sitk.Image | None:
         if self.group.segment is not None and request.get("label_file") is not None:
-            return segment_mask(read_image(Path(request["label_file"])), None)
+            sent = segment_mask(read_image(Path(request["label_file"])), None)
+            return onto_grid(sent, Geometry.of(image))
         return self.find_region(self.group, request.get("case_id"), image)
 
     def _answer(
