@@ -6,6 +6,7 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -124,6 +125,27 @@ def test_what_is_left_out_is_asked_about_once_something_is_answered(clinic: Ente
     anna.submit()
     (saved,) = mine(untrained, anna, "phantom_002")
     assert not saved["classification"] and saved["status"] == "final", "who answers nothing just outlines"
+
+
+def test_where_nothing_is_to_be_outlined_nothing_is_asked_about_outlines(
+    clinic: Enter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_studies(tmp_path / "studies", cases=2, seed=3, size=(32, 32, 24), spacing=(10.0, 10.0, 8.0), dicom=False)
+    monkeypatch.setattr("tests.slicer.story.site.LABELS", ())
+    scheme = write_scheme(tmp_path / "classes.yaml")
+    with Site(tmp_path / "studies" / "images", tmp_path, "--classes", str(scheme)) as site:
+        anna = clinic().connect(site.url)
+        anna.open("phantom_001")
+        anna.questions.answers = ["cancel"]
+        assert not anna.place.submission.submit("")
+        assert anna.questions.asked[-1].text == "Not answered: diagnosis, grade, findings."
+        for attribute, answer in (("diagnosis", "benign"), ("grade", "1"), ("findings", [])):
+            anna.place.classification.answer(attribute, answer)
+        anna.submit()
+        (saved,) = mine(site, anna, "phantom_001")
+        assert saved["status"] == "final" and not saved["has_label_map"]
+        assert saved["classification"] == {"diagnosis": "benign", "grade": "1", "findings": []}
+        anna.place.close()
 
 
 def test_draft_and_reopened_work_have_the_answers(clinic: Enter, untrained: Site) -> None:

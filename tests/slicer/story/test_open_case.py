@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 import slicer
 import vtk
+from LabelLoopLib.client import AnnotationDraft
 from LabelLoopLib.scene.grid import Grid
 from LabelLoopLib.scene.image_files import ImageData
 from LabelLoopLib.scene.volumes import addVolume, gridOf
+from LabelLoopLib.workflow.prediction import Landing
 
 from tests.slicer.bed.waiting import run_events, wait_for
-from tests.slicer.scene_cases import warp
+from tests.slicer.scene_cases import put_under_transform, warp
 
 from .clinician import Clinician
 from .proxy import Proxy
@@ -376,6 +379,114 @@ def test_the_segmentation_of_a_left_case_is_gone_at_once(clinic: Enter, site: Si
     finally:
         gc.enable()
     assert case.editWatch is None
+
+
+def test_a_segmentation_that_is_closed_is_kept_as_a_draft_and_comes_back_with_the_case(
+    clinic: Enter, site: Site
+) -> None:
+    anna = clinic().connect(site.url)
+    case = anna.open("phantom_002")
+    drawn = anna.draw_something()
+    slicer.mrmlScene.RemoveNode(case.segmentation)
+    assert "open the case again" in anna.notice("case").text
+    anna.wait_until_sent()
+    assert statuses(site, "phantom_002", anna.name) == ["draft"] and not case.unsaved
+    anna.place.casework.openCase("phantom_002")
+    wait_for(lambda: anna.case is not case, 20, "the case anew")
+    assert (anna.drawn()["liver"] == (drawn == 1)).all()
+
+
+def test_a_case_leaves_nothing_in_the_scene(clinic: Enter, site: Site) -> None:
+    anna = clinic().connect(site.url)
+    anna.open("phantom_003")  # the first one brings what all share, such as the subject hierarchy
+    anna.place.casework.closeCase()
+    before = slicer.mrmlScene.GetNumberOfNodes()
+    anna.open("phantom_001")
+    anna.predict(Landing.BESIDE)
+    assert len(slicer.util.getNodesByClass("vtkMRMLSegmentationNode")) == 2
+    assert anna.place.casework.closeCase() and slicer.mrmlScene.GetNumberOfNodes() == before
+
+
+def test_leaving_the_server_while_a_case_comes_ends_the_wait(clinic: Enter, site: Site, proxy: Proxy) -> None:
+    anna = clinic().connect(proxy.url)
+    said: list[str] = []
+    anna.place.casework.busy.connect(lambda text, share: said.append(text))
+    proxy.delay = 0.3
+    anna.place.casework.openCase("phantom_001")
+    assert said[-1] == "Case phantom_001 is fetched"
+    anna.place.connection.disconnect()
+    assert said[-1] == ""
+
+
+def test_a_next_case_that_is_not_opened_is_given_back(clinic: Enter, site: Site, proxy: Proxy) -> None:
+    anna = clinic().connect(proxy.url)
+    anna.open("phantom_001")
+    wait_for(lambda: anna.place.runner.activeJobs == 0, 20, "the lease")
+    proxy.delay = 0.1
+    anna.place.casework.openNext("in-order")
+    anna.draw_something()
+    anna.questions.answers = ["cancel"]
+    wait_for(lambda: anna.questions.asked and anna.place.runner.activeJobs == 0, what="the question")
+    cases = site.client.http.get("/loop/cases").raise_for_status().json()["cases"]
+    kept = {one["id"] for one in cases if (one["lease"] or {}).get("annotator") == anna.name}
+    assert kept <= {"phantom_001"}, "the open one, unless somebody else has it as well"
+
+
+# --- images that are moved, cropped, or others -----------------------------------------------------------------------
+
+
+def harden(*nodes: Any) -> None:
+    """Move nodes by 15 mm, for good, as a registration that is hardened."""
+    for node in nodes:
+        matrix = np.eye(4)
+        matrix[0, 3] = 15.0
+        put_under_transform(node, matrix)
+        node.HardenTransform()
+
+
+def test_a_hardened_registration_changes_nothing_about_what_is_saved(clinic: Enter, site: Site) -> None:
+    anna = clinic().connect(site.url)
+    case = anna.open("phantom_001")
+    drawn = anna.draw_something()
+    harden(case.volume, case.segmentation)
+    anna.submit("registered")
+    assert statuses(site, "phantom_001", anna.name) == ["final"] and anna.outbox() == []
+    anna.place.casework.closeCase()
+    anna.open("phantom_001")
+    assert (anna.drawn()["liver"] == (drawn == 1)).all()
+
+
+def test_a_case_whose_image_was_cropped_is_not_left_before_that_is_said(clinic: Enter, site: Site) -> None:
+    anna = clinic().connect(site.url)
+    case = anna.open("phantom_001")
+    anna.draw_something()
+    slicer.util.updateVolumeFromArray(case.volume, slicer.util.arrayFromVolume(case.volume)[4:].copy())
+    assert not anna.place.submission.submit("cropped")
+    assert "not those any more that the case was opened with" in anna.notice("submission").text
+    anna.questions.answers = ["save"]
+    assert not anna.place.casework.closeCase() and anna.case is case and anna.outbox() == []
+    slicer.mrmlScene.Clear()
+    assert len(anna.place.rescues.files()) == 1
+
+
+def test_a_case_opens_without_work_that_does_not_fit_its_image(clinic: Enter, site: Site) -> None:
+    anna = clinic().connect(site.url)
+    anna.open("phantom_004")
+    drawn = anna.draw_something()
+    anna.save_draft()
+    anna.place.casework.closeCase()
+    elsewhere = Grid((5, 5, 5), (1.0,) * 3, (0.0,) * 3, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))
+    draft = AnnotationDraft(anna.name, "draft", {"liver": 1}, submission="e" * 32, based_on=0)
+    label = ImageData(np.ones(elsewhere.shape, np.uint8), elsewhere)
+    anna.place.outbox.put(site.url, "phantom_004", draft, label)
+    case = anna.open("phantom_004")
+    assert (anna.drawn()["liver"] == (drawn == 1)).all() and not case.unsaved, "what the server has"
+    assert "stays on this computer" in anna.notice("misfit").text and anna.outbox() == ["phantom_004"]
+    anna.questions.answers = ["cancel", "discard"]
+    anna.press("misfit", "Discard it")
+    assert anna.outbox() == ["phantom_004"]
+    anna.press("misfit", "Discard it")
+    assert anna.outbox() == [] and anna.place.notices.find("misfit") is None
 
 
 # --- two clinicians, two computers -----------------------------------------------------------------------------------

@@ -68,6 +68,16 @@ def showCase(volumeNode: Any, segmentationNode: Any) -> None:
         _displayOf(segmentationNode).SetVisibility(True)
 
 
+def remove(node: Any) -> None:
+    """Take a node out of the scene, with what shows it and how it is stored, which Slicer would leave there."""
+    parts = [node.GetNthDisplayNode(n) for n in range(node.GetNumberOfDisplayNodes())]
+    parts += [node.GetNthStorageNode(n) for n in range(node.GetNumberOfStorageNodes())]
+    slicer.mrmlScene.RemoveNode(node)
+    for part in parts:
+        if part is not None:
+            slicer.mrmlScene.RemoveNode(part)
+
+
 def _displayOf(segmentationNode: Any) -> Any:
     segmentationNode.CreateDefaultDisplayNodes()  # does nothing if there is one
     return segmentationNode.GetDisplayNode()

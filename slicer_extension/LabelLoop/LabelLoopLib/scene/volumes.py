@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,50 @@ DIMENSION = "LabelLoop.Dimension"
 _SHEAR = 1e-4
 _LOOKED_AT = 200_000  # voxels
 _SENDABLE = ("vtkMRMLScalarVolumeNode", "vtkMRMLVectorVolumeNode")
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """An image as it came, for telling later whether its voxels are still the same ones.
+
+    Attributes:
+        grid: Where its voxels lay.
+        changes: VTK's count of changes of the voxels.
+    """
+
+    grid: Grid
+    changes: int
+
+
+def arrivalOf(volumeNode: Any, grid: Grid) -> Arrival:
+    """What is to be remembered of an image that has just become a volume."""
+    return Arrival(grid, _changesOf(volumeNode))
+
+
+def gridOnArrival(volumeNode: Any, arrival: Arrival) -> Grid:
+    """The grid that a volume came with, which is the one that its server knows.
+
+    To move an image (harden a registration, "Center Volume") does not change which voxel is which.
+
+    Raises:
+        SceneError: The voxels are others: the image was cropped, resampled or warped since.
+    """
+    difference = ownGridOf(volumeNode).difference(arrival.grid)
+    isSame = ownGridOf(volumeNode).shape == arrival.grid.shape and _changesOf(volumeNode) == arrival.changes
+    if difference is None or isSame:
+        return arrival.grid
+    raise SceneError(
+        _(
+            "The voxels of '{name}' are not those any more that the case was opened with: {difference}. Save the "
+            "segmentation as a file, and open the case again, which brings its own image."
+        ).format(name=volumeNode.GetName(), difference=difference)
+    )
+
+
+def _changesOf(volumeNode: Any) -> int:
+    image = volumeNode.GetImageData()
+    scalars = image.GetPointData().GetScalars() if image is not None else None
+    return 0 if scalars is None else scalars.GetMTime()
 
 
 def addVolume(image: ImageData, name: str) -> Any:

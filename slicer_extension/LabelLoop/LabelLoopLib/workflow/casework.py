@@ -17,13 +17,13 @@ from ..jobs import Job, Signal
 from ..scene import attributes, display
 from ..scene.errors import SceneError
 from ..scene.segmentations import addSegmentation, showLabelMap
-from ..scene.volumes import addVolume
+from ..scene.volumes import addVolume, arrivalOf
 from .answers import attributesOf, fitting, inWords
 from .connection import Connection
 from .material import Material, MaterialSource
-from .notices import Level, NoticeBoard
+from .notices import Action, Level, NoticeBoard
 from .open_case import OpenCase
-from .outbox import Outbox
+from .outbox import Outbox, Unsent
 from .prefetch import Prefetch
 from .questions import CANCEL, Answer, Question, Questions
 from .settings import Settings
@@ -103,7 +103,7 @@ class Casework(VTKObservationMixin):
         """Open a case by its id."""
         case = self.current
         wanted = (self._connection.url, caseId, self._settings.annotator)
-        if case is not None and (case.server, case.id, case.author) == wanted and case.volume is not None:
+        if case is not None and (case.server, case.id, case.author) == wanted and case.isComplete:
             display.showCase(case.volume, case.segmentation)
             return
         if not self.mayLeave():
@@ -119,8 +119,6 @@ class Casework(VTKObservationMixin):
         """Stop fetching; the case that was open stays."""
         if self._opening is not None:
             self._opening.cancel()
-            self._opening = None
-            self.busy.emit("", None)
 
     def _source(self) -> MaterialSource:
         return MaterialSource(self._folder, self._outbox, self._connection.url, self._settings.annotator)
@@ -129,13 +127,22 @@ class Casework(VTKObservationMixin):
         self.cancelOpening()
         self._notices.withdraw("case")
         self._notices.withdraw("author")
+        self._notices.withdraw("misfit")
         self.busy.emit(text, None)
-        self._opening = self._connection.call(
+        job = self._opening = self._connection.call(
             work,
             self._onMaterial,
             self._onFailed,
             lambda done, total: self.busy.emit(text, done / total if total else None),
         )
+        if job is not None:
+            job.ended.connect(lambda: self._onEnded(job))
+
+    def _onEnded(self, job: "Job[Any]") -> None:
+        """Nothing comes any more: somebody has cancelled, or the server was left."""
+        if job is self._opening:
+            self._opening = None
+            self.busy.emit("", None)
 
     def _onFailed(self, error: Exception) -> None:
         self._opening = None
@@ -149,22 +156,31 @@ class Casework(VTKObservationMixin):
             self._notices.post(Level.INFO, nothingNext(material), "case")
             return
         if not self.mayLeave():  # edited while the next one was on its way
+            self._giveBack(material)
             return
         try:
             case = self._intoScene(material)
         except SceneError as error:
+            self._giveBack(material)
             self._notices.error(error, "case")
             return
         self.current = case
         self._tellOthers(case)
+        self._tellMisfits(case, material.misfits)
         self.opened.emit(case)
         if self._settings.prefetch:
             asked = (self._settings.strategy, self._settings.annotator, case.id, self.taskOfNext())
             self._prefetch.begin(self._source(), *asked)
 
+    def _giveBack(self, material: Material) -> None:
+        """Let others have a case that was given and is not opened; if that fails, the lease runs out by itself."""
+        if material.given is not None and material.given.lease_until is not None:
+            caseId, annotator = material.detail.id, material.annotator
+            self._connection.call(lambda client, watch: client.giveBack(caseId, annotator), None, lambda error: None)
+
     def _intoScene(self, material: Material) -> OpenCase:
         detail, server = material.detail, self._connection.url
-        labels = self._labels()
+        labels = self.labels
         labels += [name for name in material.labelNames if name not in labels]
         volume = addVolume(material.image, detail.id)
         segmentation = None
@@ -175,18 +191,20 @@ class Casework(VTKObservationMixin):
         except SceneError:
             for node in (segmentation, volume):
                 if node is not None:
-                    slicer.mrmlScene.RemoveNode(node)
+                    display.remove(node)
             raise
         self._close()
         for node in (volume, segmentation):
             attributes.setCase(node, server, detail.id)
-        case = OpenCase(server, detail, volume.GetID(), segmentation.GetID(), given=material.given)
+        arrival = arrivalOf(volume, material.image.grid)
+        case = OpenCase(server, detail, volume.GetID(), segmentation.GetID(), arrival, given=material.given)
         self._fillIn(case, material)
         self.observe(case)
         display.showCase(volume, segmentation)
         return case
 
-    def _labels(self) -> "list[str]":
+    @property
+    def labels(self) -> "list[str]":
         """The structures that the server's task asks for."""
         served = self._connection.capabilities
         task = served.task(TASK) if served is not None else None
@@ -230,6 +248,23 @@ class Casework(VTKObservationMixin):
             who = ", ".join(f"{one.author} ({one.status})" for one in others)
             text = _("Others have worked on this case: {who}. Your own work is kept beside theirs.").format(who=who)
             self._notices.post(Level.INFO, text, "case")
+
+    def _tellMisfits(self, case: OpenCase, misfits: "tuple[Unsent, ...]") -> None:
+        if misfits:
+            text = _(
+                "Work of yours on {case} that has not reached the server was drawn on other voxels than this image's: "
+                "it cannot be shown. It stays on this computer until you discard it."
+            )
+            discard = Action(_("Discard it"), lambda: self._discardMisfits(case, misfits))
+            self._notices.post(Level.WARNING, text.format(case=case.id), "misfit", discard)
+
+    def _discardMisfits(self, case: OpenCase, misfits: "tuple[Unsent, ...]") -> None:
+        text = _("The work on {case} that does not fit its image will be deleted from this computer.")
+        question = Question(_("Discard unsent work"), text.format(case=case.id), (Answer("discard", _("Discard")),))
+        if self._questions.ask(question) != CANCEL:
+            for one in misfits:
+                self._outbox.remove(one)
+            self._notices.withdraw("misfit")
 
     # --- while it is open ---------------------------------------------------------------------------------------------
 
@@ -284,7 +319,7 @@ class Casework(VTKObservationMixin):
         case = self.current
         if case is None or case.volume is None:
             return None
-        segmentation = addSegmentation(case.volume, f"{case.id} segmentation", self._labels())
+        segmentation = addSegmentation(case.volume, f"{case.id} segmentation", self.labels)
         attributes.setCase(segmentation, case.server, case.id)
         case.segmentationId, case.hasWork, case.adoptedAt = segmentation.GetID(), False, None
         self.observe(case)
@@ -355,7 +390,7 @@ class Casework(VTKObservationMixin):
         for nodeId in (*case.besides, case.segmentationId, case.volumeId) if removeNodes else ():
             node = slicer.mrmlScene.GetNodeByID(nodeId)
             if node is not None:
-                slicer.mrmlScene.RemoveNode(node)
+                display.remove(node)
         self.closed.emit()
 
     def _onSceneCloses(self, caller: Any = None, event: Any = None) -> None:
@@ -371,9 +406,9 @@ class Casework(VTKObservationMixin):
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _onNodeLeaves(self, caller: Any, event: Any, node: Any) -> None:
-        """The user closes the image: unsaved work goes to the disk as long as its voxels are known."""
+        """The user closes the image or the segmentation: unsaved work goes to the disk as long as both are there."""
         case = self.current
-        if case is not None and node is not None and node.GetID() == case.volumeId:
+        if case is not None and node is not None and node.GetID() in (case.volumeId, case.segmentationId):
             if case.unsaved:
                 self.keepUnasked(case)
 
@@ -386,6 +421,8 @@ class Casework(VTKObservationMixin):
             self._notices.post(Level.WARNING, text, "case")
             self._close(removeNodes=not case.edited)  # what could not be kept stays in the scene
         elif case.segmentation is None and case.editWatch is not None:
+            text = _("The segmentation of case {case} was closed: predict, or open the case again to go on.")
+            self._notices.post(Level.WARNING, text.format(case=case.id), "case")
             _stopWatching(case)
             case.edited = case.hasWork = False
             self.changed.emit()

@@ -11,10 +11,11 @@ from typing import Optional
 from slicer.i18n import tr as _
 
 from ..client import AnnotationView, CaseDetail, ClientError, Given, LoopClient, Watch
+from ..scene.errors import SceneError
 from ..scene.grid import Grid
 from ..scene.image_files import ImageData, readImage, readLabelMap
 from .open_case import FINISHED
-from .outbox import Outbox
+from .outbox import Outbox, Unsent
 from .unsent_work import UnsentWork
 
 
@@ -28,6 +29,7 @@ class Material:
         labelNames: Voxel value of each name in ``label``.
         unsent: Work that never reached the server; ``label`` comes from it if it has one.
         annotator: Whose work on it is meant.
+        misfits: Work that never reached the server either, but whose label map is not on the image's voxels.
         given: Why the server gave the case; None if it was asked for by its id.
     """
 
@@ -38,6 +40,7 @@ class Material:
     labelNames: "dict[str, int]"
     unsent: Optional[UnsentWork]
     annotator: str
+    misfits: "tuple[Unsent, ...]" = ()
     given: Optional[Given] = None
 
     @property
@@ -99,9 +102,11 @@ class MaterialSource:
         self._checkGrid(detail, image.grid)
         own = next((one for one in detail.annotations if one.author == self._annotator), None)
         waiting = self._outbox.find(self._server, caseId, self._annotator)
-        unsent = UnsentWork(tuple(waiting)) if waiting else None
+        usable = tuple(one for one in waiting if _fits(one, image.grid))
+        misfits = tuple(one for one in waiting if one not in usable)
+        unsent = UnsentWork(usable) if usable else None
         label, names = self._label(client, own, unsent, watch)
-        return Material(detail, image, own, label, names, unsent, self._annotator)
+        return Material(detail, image, own, label, names, unsent, self._annotator, misfits)
 
     def _label(
         self, client: LoopClient, own: Optional[AnnotationView], unsent: Optional[UnsentWork], watch: Watch
@@ -123,3 +128,13 @@ class MaterialSource:
         difference = Grid.fromServer(detail.geometry).difference(grid)
         if difference is not None:
             raise ClientError(self._isMisplaced.format(case=detail.id, difference=difference))
+
+
+def _fits(unsent: Unsent, grid: Grid) -> bool:
+    """Whether there is no label map that lies elsewhere, or cannot be read."""
+    if not unsent.hasLabelMap:
+        return True
+    try:
+        return readLabelMap(unsent.labelFile).grid.difference(grid) is None
+    except SceneError:
+        return False

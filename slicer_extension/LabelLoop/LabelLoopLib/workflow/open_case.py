@@ -9,6 +9,7 @@ import slicer
 
 from ..client import CaseDetail, Given
 from ..scene.display import EditWatch
+from ..scene.volumes import Arrival
 from .stopwatch import Stopwatch
 from .unsent_work import UnsentWork
 
@@ -36,12 +37,14 @@ class OpenCase:
         kept: Status of the newest save if that is on this computer alone, else empty.
         unsent: Work of the outbox that was taken up here; superseded by the next save.
         given: Why it was given; None if it was opened by hand.
+        arrival: The image as it came; label maps are saved on that grid.
     """
 
     server: str
     detail: CaseDetail
     volumeId: str
     segmentationId: str
+    arrival: Arrival
     author: str = ""
     revision: int = 0
     status: str = ""
@@ -72,6 +75,11 @@ class OpenCase:
         return (self.kept or self.status) in FINISHED
 
     @property
+    def isComplete(self) -> bool:
+        """Whether the user has closed nothing of it."""
+        return self.volume is not None and self.segmentation is not None
+
+    @property
     def unsaved(self) -> bool:
         """Whether there is work that would be lost, and that can still be saved."""
         return self.answersEdited or self.commentEdited or self.outlineUnsaved
@@ -79,7 +87,7 @@ class OpenCase:
     @property
     def outlineUnsaved(self) -> bool:
         """The same for the segmentation alone."""
-        return self.edited and self.segmentation is not None and self.volume is not None
+        return self.edited and self.isComplete
 
     @property
     def hasOwnUnsaved(self) -> bool:

@@ -15,7 +15,7 @@ from slicer.i18n import tr as _
 
 from ..client import LoopClient, PredictionInfo, Watch
 from ..jobs import Job, Signal
-from ..scene import attributes
+from ..scene import attributes, display
 from ..scene.errors import SceneError
 from ..scene.image_files import ImageData, readLabelMap
 from ..scene.segmentations import addSegmentation, showLabelMap
@@ -241,7 +241,7 @@ class Predictions:
         try:
             showLabelMap(node, case.volume, label, info.label_names)
         except SceneError:
-            slicer.mrmlScene.RemoveNode(node)
+            display.remove(node)
             raise
         attributes.setCase(node, case.server, case.id, info.version)
         nodeId = node.GetID()
@@ -255,7 +255,7 @@ class Predictions:
                 self._notices.withdraw("prediction")
                 beside = slicer.mrmlScene.GetNodeByID(nodeId)
                 if beside is not None:
-                    slicer.mrmlScene.RemoveNode(beside)
+                    display.remove(beside)
 
         self._undo.append(_Undo(undo, None))
 

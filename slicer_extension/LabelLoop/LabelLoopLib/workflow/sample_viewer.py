@@ -116,7 +116,7 @@ class SampleViewer(VTKObservationMixin):
                 showLabelMap(nodes[1], nodes[0], mask, sample.labels)
         except SceneError:
             for node in reversed(nodes):
-                slicer.mrmlScene.RemoveNode(node)
+                display.remove(node)
             raise
         self._remove()
         self._sampleId, self._nodeIds = sample.id, [node.GetID() for node in nodes]
@@ -135,7 +135,7 @@ class SampleViewer(VTKObservationMixin):
         for nodeId in reversed(nodeIds):
             node = slicer.mrmlScene.GetNodeByID(nodeId)
             if node is not None:
-                slicer.mrmlScene.RemoveNode(node)
+                display.remove(node)
         self._mark.update()
         if nodeIds:
             self.changed.emit()

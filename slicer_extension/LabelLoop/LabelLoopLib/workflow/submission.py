@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from typing import Any, Optional
 
 from slicer.i18n import tr as _
@@ -11,6 +12,8 @@ from ..client import AnnotationDraft, AnnotationView
 from ..scene.display import contentOf
 from ..scene.errors import SceneError
 from ..scene.label_maps import Collected, collect
+from ..scene.segmentations import segmentIds
+from ..scene.volumes import gridOnArrival
 from .answers import attributesOf
 from .casework import Casework
 from .connection import Connection
@@ -86,12 +89,13 @@ class Submission:
         case = self._casework.current
         if case is None or case.volume is None:
             return False
-        if case.segmentation is None and not self.isReadingList:
+        classesAlone = self._isOfClassesAlone(case)
+        if case.segmentation is None and not classesAlone:
             text = _("The segmentation was closed: predict, or open the case again, before you save.")
             self._notices.post(Level.WARNING, text, TOPIC)
             return False
         try:
-            collected = None if self.isReadingList and not case.outlineUnsaved else _collected(case)
+            collected = None if classesAlone and not case.outlineUnsaved else _collected(case)
         except SceneError as error:
             self._notices.error(error, TOPIC)
             return False
@@ -99,6 +103,13 @@ class Submission:
             return False
         case.comment = comment
         return self._putAndSend(case, collected, status)
+
+    def _isOfClassesAlone(self, case: OpenCase) -> bool:
+        """Whether nothing is to be outlined: in a reading list, or as the server asks for no structure."""
+        if self.isReadingList:
+            return True
+        asked = attributesOf(self._connection.capabilities)
+        return bool(asked) and not self._casework.labels and not (case.segmentation and segmentIds(case.segmentation))
 
     def _accepted(self, case: OpenCase, collected: Optional[Collected], status: str) -> bool:
         """Ask where the annotation would not hold all that was drawn or is asked, or nothing at all."""
@@ -122,7 +133,7 @@ class Submission:
 
     def _unanswered(self, case: OpenCase) -> "list[str]":
         """What is asked about every case and was left out; somebody who answers nothing just outlines."""
-        if not case.answers and not self.isReadingList:
+        if not case.answers and not self._isOfClassesAlone(case):
             return []
         asked = attributesOf(self._connection.capabilities)
         return [one.name for one in asked if one.scope == "case" and one.name not in case.answers]
@@ -234,7 +245,9 @@ class Submission:
 
 
 def _collected(case: OpenCase, rename: bool = False) -> Collected:
-    return collect(case.segmentation, case.volume, rename)
+    """The segmentation as a label map on the grid that the server knows."""
+    grid = gridOnArrival(case.volume, case.arrival)
+    return replace(collect(case.segmentation, case.volume, rename), grid=grid)
 
 
 def _shown(case: OpenCase) -> "tuple[Any, ...]":
