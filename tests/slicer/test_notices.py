@@ -43,6 +43,19 @@ def test_only_the_newest_are_shown(board: NoticeBoard) -> None:
     assert board.find("5") is None
 
 
+def test_what_asks_for_something_stays_until_it_is_done(board: NoticeBoard) -> None:
+    for n in range(3):
+        board.post(Level.WARNING, "text", f"failed {n}", Action("Send again", lambda: None))
+    for n in range(10):
+        board.post(Level.INFO, "text", str(n))
+    assert topics(board) == ["failed 0", "failed 1", "failed 2", "9"]
+    for n in range(3, 6):
+        board.post(Level.WARNING, "text", f"failed {n}", Action("Send again", lambda: None))
+    assert topics(board) == [f"failed {n}" for n in range(6)]
+    board.post(Level.INFO, "text", "the newest")
+    assert topics(board)[-1] == "the newest" and len(topics(board)) == 7
+
+
 def test_an_error_is_told_in_its_own_words(board: NoticeBoard) -> None:
     retry = Action("Retry", lambda: None)
     board.error(ServerUnreachable("Nobody answers at http://gpu:8000."), "case", retry)

@@ -160,19 +160,19 @@ def test_a_case_deleted_on_the_server_while_it_is_open(clinic: Enter, guarded_si
     anna.draw_something()
     guarded_site.delete("phantom_003")
     anna.submit()
-    notice = anna.notice("submission")
+    notice = anna.notice("submission phantom_003")
     assert "did not take phantom_003" in notice.text and "no case" in notice.text
     assert anna.outbox() == ["phantom_003"] and anna.drawn()["liver"].any()
     anna.questions.answers = ["whole"]
     anna.predict()
     assert "phantom_003" in anna.notice("prediction").text
-    anna.press("submission", "Send again")
+    anna.press("submission phantom_003", "Send again")
     anna.wait_until_sent()
     anna.questions.answers = ["cancel", "discard"]
-    anna.press("submission", "Discard mine")
+    anna.press("submission phantom_003", "Discard mine")
     assert anna.outbox() == ["phantom_003"], "cancelled"
-    anna.press("submission", "Discard mine")
-    assert anna.outbox() == [] and anna.place.notices.find("submission") is None
+    anna.press("submission phantom_003", "Discard mine")
+    assert anna.outbox() == [] and anna.place.notices.find("submission phantom_003") is None
 
 
 @pytest.mark.parametrize("fault", ["full", "unwritable"])

@@ -14,7 +14,7 @@ from tests.slicer.bed.waiting import wait_for
 
 from .clinician import Clinician
 from .proxy import Proxy
-from .site import Site
+from .site import TOKEN, Site
 
 Enter = Callable[..., Clinician]
 
@@ -161,7 +161,7 @@ def test_what_another_slicer_keeps_of_the_case_is_not_thrown_away(clinic: Enter,
     anna = clinic().connect(site.url)
     case = anna.open("phantom_002")
     Outbox(anna.place.outbox.folder).put(
-        site.url, case.id, AnnotationDraft(anna.name, "draft", comment="at the other screen", based_on=0), None
+        case.origin, case.id, AnnotationDraft(anna.name, "draft", comment="at the other screen", based_on=0), None
     )
     anna.draw_something()
     anna.submit("here")
@@ -188,3 +188,76 @@ def test_a_submission_on_its_way_is_not_taken_back_by_the_draft_before_it(
     anna.wait_until_sent()
     assert [status for status, _ in comments(site, "phantom_001", anna)] == ["draft", "final"]
     assert anna.outbox() == ["phantom_001"] and "a draft again" in anna.notice("reopening").text
+
+
+# --- what the server does not take -----------------------------------------------------------------------------------
+
+
+def test_a_case_that_was_not_taken_stays_in_sight_until_something_is_done(
+    clinic: Enter, site: Site, proxy: Proxy
+) -> None:
+    here, there = (clinic("Cleo", computer).connect(proxy.url) for computer in ("here", "there"))
+    for one in (here, there):
+        one.open("phantom_003")
+    drawn = there.draw_something()
+    there.submit("there")
+    here.draw("liver", drawn == 2)
+    here.submit("here")
+    here.open("phantom_004")
+    here.draw_something()
+    here.submit("another case")
+    assert here.told()[-1] == "Submitted: phantom_004"
+    assert "another machine" in here.notice("submission phantom_003").text
+    assert here.place.sender.summary == "1 annotation waits on this computer."
+    here.press("submission phantom_003", "Save mine on top")
+    here.wait_until_sent()
+    assert here.place.notices.find("submission phantom_003") is None and here.place.sender.summary == ""
+    assert [comment for _, comment in comments(site, "phantom_003", here)] == ["there", "here"]
+
+
+@pytest.mark.parametrize("choice", ["Save mine on top", "Discard mine", "Open"])
+def test_all_saves_of_a_case_that_was_not_taken_go_together(
+    clinic: Enter, site: Site, proxy: Proxy, choice: str
+) -> None:
+    here, there = (clinic("Dora", computer).connect(proxy.url) for computer in ("here", "there"))
+    for one in (here, there):
+        one.open("phantom_002")
+    drawn = there.draw_something()
+    there.submit("there")
+    proxy.delay = 0.3
+    here.draw("liver", drawn == 2)
+    assert here.place.submission.saveDraft("first")
+    here.place.casework.writeComment("second")
+    slicer.mrmlScene.Clear()
+    here.wait_until_sent()
+    proxy.delay = 0.0
+    assert here.outbox() == ["phantom_002"] * 2
+    assert here.place.sender.summary == "2 annotations wait on this computer."
+    notice = here.notice("submission phantom_002")
+    assert "another machine" in notice.text
+    if choice == "Open":
+        here.open("phantom_002")
+        assert here.place.notices.find("submission phantom_002") is None
+        here.questions.answers = ["discard"]
+        assert here.place.casework.closeCase() and here.outbox() == []
+        return
+    here.questions.answers = ["discard"] if choice == "Discard mine" else []
+    here.press("submission phantom_002", choice)
+    here.wait_until_sent()
+    assert here.outbox() == []
+    said = [comment for _, comment in comments(site, "phantom_002", here)]
+    assert said == (["there"] if choice == "Discard mine" else ["there", "first", "second"])
+
+
+def test_work_for_another_server_is_mentioned(clinic: Enter, site: Site, guarded_site: Site, proxy: Proxy) -> None:
+    anna = clinic().connect(proxy.url)
+    anna.open("phantom_001")
+    anna.draw_something()
+    proxy.cut_upload_after = 900
+    anna.submit()
+    anna.connect(guarded_site.url, TOKEN)
+    text = anna.notice("elsewhere").text
+    assert "phantom_001" in text and proxy.url in text
+    assert anna.place.sender.summary == "1 annotation waits on this computer. Of another server: 1."
+    anna.connect(site.url)
+    assert anna.place.notices.find("elsewhere") is None and "phantom_001" in anna.notice("unsent").text

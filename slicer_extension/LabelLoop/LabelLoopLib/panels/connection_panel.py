@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 from ..client import ClientError, ServerAddress
 from ..jobs import Signal
 from ..workflow.connection import Connection, ConnectionState
+from ..workflow.sender import Sender
 from ..workflow.settings import Settings
 
 
@@ -21,11 +22,12 @@ class ConnectionPanel:
         annotatorChanged: Emitted when the user has typed another name.
     """
 
-    def __init__(self, connection: Connection, settings: Settings, uiFile: str) -> None:
+    def __init__(self, connection: Connection, settings: Settings, sender: Sender, uiFile: str) -> None:
         self.titleChanged = Signal("title: str")
         self.annotatorChanged = Signal("")
         self._connection = connection
         self._settings = settings
+        self._sender = sender
         self.widget = slicer.util.loadUI(uiFile)
         self.ui = slicer.util.childWidgetVariables(self.widget)
         self._fillIn()
@@ -36,11 +38,13 @@ class ConnectionPanel:
         self.ui.annotatorEdit.connect("editingFinished()", self.onAnnotator)
         connection.changed.connect(self.update)
         connection.heard.connect(self.update)
+        sender.changed.connect(self.update)
         self.update()
 
     def close(self) -> None:
         self._connection.changed.disconnect(self.update)
         self._connection.heard.disconnect(self.update)
+        self._sender.changed.disconnect(self.update)
 
     def onConnect(self, checked: bool = False) -> None:
         self.onAnnotator()
@@ -78,7 +82,7 @@ class ConnectionPanel:
         self.ui.connectButton.enabled = not busy
         self.ui.connectButton.text = _("Connecting ...") if busy else _("Connect")
         self.ui.disconnectButton.enabled = state != ConnectionState.OFFLINE
-        self.ui.statusLabel.text = self._status()
+        self.ui.statusLabel.text = "\n".join(filter(None, (self._status(), self._sender.summary)))
         self.titleChanged.emit(self._title())
 
     def _status(self) -> str:

@@ -48,7 +48,9 @@ class MainPanel:
         self._layout.setContentsMargins(0, 0, 0, 0)
         self.notices = NoticeBar(place.notices)
         self._layout.addWidget(self.notices.widget)
-        self.connection = ConnectionPanel(place.connection, place.settings, resourcePath("UI/ConnectionPanel.ui"))
+        self.connection = ConnectionPanel(
+            place.connection, place.settings, place.sender, resourcePath("UI/ConnectionPanel.ui")
+        )
         self.cases = CasesPanel(
             place.connection, place.cases, place.casework, place.selection, place.submission, place.settings,
             resourcePath("UI/CasesPanel.ui"),

@@ -41,7 +41,7 @@ class Notice:
 
 
 class NoticeBoard:
-    """The notices that are to be seen, the newest last.
+    """The notices that are to be seen, the newest last: at most ``SHOWN``, or all that ask for something.
 
     Attributes:
         changed: Emitted when the list is another one.
@@ -55,8 +55,14 @@ class NoticeBoard:
 
     def post(self, level: Level, text: str, topic: str, *actions: Action) -> None:
         others = [notice for notice in self.notices if notice.topic != topic]
-        self.notices = [*others, Notice(level, text, topic, tuple(actions))][-self.SHOWN :]
+        self.notices = self._withinRoom([*others, Notice(level, text, topic, tuple(actions))])
         self.changed.emit()
+
+    def _withinRoom(self, notices: "list[Notice]") -> "list[Notice]":
+        """Without the oldest of those that nobody has to act upon; the newest one is always told."""
+        idle = [notice for notice in notices[:-1] if not notice.actions]
+        dropped = idle[: max(0, len(notices) - self.SHOWN)]
+        return [notice for notice in notices if not any(notice is one for one in dropped)]
 
     def error(self, error: Exception, topic: str, *actions: Action) -> None:
         """Tell an error in its own words."""

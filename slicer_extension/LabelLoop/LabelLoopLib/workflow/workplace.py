@@ -116,6 +116,8 @@ class Workplace:
         notice = self.notices.find(SAVED)
         if notice is not None and notice.level == Level.GOOD:
             self.notices.withdraw(SAVED)
+        if case.unsent is not None:
+            self.sender.withdrawFailure(case.id)
         if self.submission.isReadingList and self.classification.canPredict:
             self.classification.predict()  # what the model thinks is there when the eye has found its way
 
