@@ -10,13 +10,14 @@ import SimpleITK as sitk
 from LabelLoopLib.client import CaseDetail
 from LabelLoopLib.jobs import JobRunner
 from LabelLoopLib.workflow.material import MaterialSource
+from LabelLoopLib.workflow.origin import Origin
 from LabelLoopLib.workflow.outbox import Outbox
 
 from tests.slicer.bed.waiting import wait_for
 
 from .little_server import case
 
-SERVER = "http://here:8000"
+HERE = Origin("http://here:8000")
 GRID = {"size": [6, 5, 4], "spacing": [1.0] * 3, "origin": [0.0] * 3, "direction": [1, 0, 0, 0, 1, 0, 0, 0, 1]}
 
 
@@ -48,7 +49,7 @@ class FilledIn:
 )
 def test_a_worker_says_why_a_case_is_not_opened(tmp_path: Path, fields: dict[str, Any], said: str) -> None:
     runner, told = JobRunner(), []
-    source = MaterialSource(tmp_path / "downloads", Outbox(tmp_path / "outbox"), SERVER, "Dr. Grey")
+    source = MaterialSource(tmp_path / "downloads", Outbox(tmp_path / "outbox"), HERE, "Dr. Grey")
     runner.start(lambda watch: source.fetch(FilledIn(**fields), "ct-1", watch), told.append, told.append)
     wait_for(lambda: told, 20, "the reason")
     assert str(told[0]).startswith(said)

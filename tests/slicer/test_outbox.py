@@ -24,11 +24,12 @@ import pytest
 from LabelLoopLib.client import AnnotationDraft
 from LabelLoopLib.scene.grid import Grid
 from LabelLoopLib.scene.image_files import ImageData, readLabelMap
+from LabelLoopLib.workflow.origin import Origin
 from LabelLoopLib.workflow.outbox import Outbox, Unsent
 
 REPOSITORY = Path(__file__).parents[2]
 MODULE = REPOSITORY / "slicer_extension" / "LabelLoop"
-HERE, THERE = "http://here:8000", "http://there:8000"
+HERE, THERE = Origin("http://here:8000"), Origin("http://there:8000")
 HOSTILE = [
     *("../../etc/passwd", "/etc/passwd", "C:\\Windows", "..", ".hidden", "a/b", "nul\0", "x" * 5000, "", "\ud800"),
     "👩‍⚕️",
@@ -72,7 +73,7 @@ def test_an_annotation_comes_back_as_it_was_put(outbox: Outbox) -> None:
     assert unsent.id == put.submission and unsent.problem == ""
     (back,) = Outbox(outbox.folder).list()
     assert back == unsent
-    assert (back.server, back.caseId, back.draft) == (HERE, "ct-1", put)
+    assert (back.origin, back.caseId, back.draft) == (HERE, "ct-1", put)
     assert before <= back.created <= time.time()
     read = readLabelMap(back.labelFile)
     np.testing.assert_array_equal(read.voxels, image.voxels)
@@ -183,17 +184,30 @@ def test_servers_cases_and_authors_are_kept_apart(outbox: Outbox) -> None:
     other_case = outbox.put(HERE, "ct-10", draft(), label())
     elsewhere = outbox.put(THERE, "ct-1", draft(), label())
     assert [one.id for one in outbox.list(HERE)] == [one.id for one in (own, later, colleague, other_case)]
-    assert outbox.list(THERE) == [elsewhere] and outbox.list("http://here:80") == []
+    assert outbox.list(THERE) == [elsewhere] and outbox.list(Origin("http://here:80")) == []
     assert outbox.find(HERE, "ct-1", "Dr. Grey") == [own, later]
     assert outbox.find(THERE, "ct-1", "Dr. Grey") == [elsewhere]
     assert len(outbox.list()) == 5
 
 
+def test_a_workspace_is_known_at_any_address_and_kept_apart_from_another_at_its_own(outbox: Outbox) -> None:
+    first, second = (Origin(HERE.server, name) for name in ("1", "2"))
+    own, other, older = (outbox.put(origin, "ct-1", draft(), label()) for origin in (first, second, HERE))
+    assert Outbox(outbox.folder).list(first) == [own, older], "what an earlier version kept goes by the address"
+    assert outbox.find(Origin(THERE.server, "2"), "ct-1", "Dr. Grey") == [other]
+    assert outbox.list(HERE) == [own, other, older] and outbox.list(Origin(THERE.server, "3")) == []
+    record = older.folder / "record.json"
+    fields = json.loads(record.read_text(encoding="utf-8"))
+    del fields["workspace"]
+    record.write_text(json.dumps(fields), encoding="utf-8")
+    assert outbox.list(second) == [other, older]
+
+
 @pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
 def test_no_name_of_the_servers_decides_on_a_path(outbox: Outbox, tmp_path: Path, name: str) -> None:
-    unsent = outbox.put(name, name, draft(author=name, comment=name, labels={name: 1}), label())
+    unsent = outbox.put(Origin(name), name, draft(author=name, comment=name, labels={name: 1}), label())
     assert files_in(tmp_path) == {f"user/outbox/{unsent.id}/{file}" for file in ("record.json", "label.nii")}
-    assert outbox.list(name) == [unsent] and outbox.find(name, name, name) == [unsent]
+    assert outbox.list(Origin(name)) == [unsent] and outbox.find(Origin(name), name, name) == [unsent]
     outbox.note(unsent, problem=name)
     outbox.remove(unsent)
     assert files_in(tmp_path) == set()

@@ -14,6 +14,7 @@ from LabelLoopLib.client import LoopClient, ServerAddress, Timeouts, Watch
 from LabelLoopLib.jobs import JobRunner
 from LabelLoopLib.workflow.connection import Connection, ConnectionState
 from LabelLoopLib.workflow.material import MaterialSource
+from LabelLoopLib.workflow.origin import Origin
 from LabelLoopLib.workflow.outbox import Outbox
 from LabelLoopLib.workflow.prefetch import Prefetch, Prefetched
 from LabelLoopLib.workflow.settings import Settings
@@ -35,7 +36,7 @@ class Desk:
         timeouts = Timeouts(connect=1.0, answer=2.0, transfer=2.0, prediction=2.0, send=2.0)
         self.connection = Connection(self.runner, settings, lambda address: LoopClient(address, timeouts), 60.0)
         self.prefetch = Prefetch(self.connection)
-        self.source = MaterialSource(self.downloads, Outbox(folder / "outbox"), server.url, "Dr. Grey")
+        self.source = MaterialSource(self.downloads, Outbox(folder / "outbox"), Origin(server.url), "Dr. Grey")
         self.crashed: list[Exception] = []
         self.runner.crashed.connect(self.crashed.append)
         self.connection.connect(ServerAddress(server.url))
@@ -79,11 +80,11 @@ def accepts_all(held: Prefetched) -> bool:
 
 
 def test_the_next_case_is_here_before_it_is_wanted(desk: Desk, server: LittleServer) -> None:
-    assert desk.prefetch.caseId is None and desk.prefetch.take(server.url, accepts_all) is None
+    assert desk.prefetch.caseId is None and desk.prefetch.take(accepts_all) is None
     desk.begin_and_wait()
     assert desk.prefetch.caseId == "ct-1" and server.asked[-2:] == [NEXT, IMAGE]
-    held = desk.prefetch.take(server.url, lambda one: one.strategy == "random" and one.caseId == "ct-1")
-    assert (held.server, held.strategy, held.caseId) == (server.url, "random", "ct-1")
+    held = desk.prefetch.take(lambda one: one.strategy == "random" and one.caseId == "ct-1")
+    assert (held.origin.server, held.strategy, held.caseId) == (server.url, "random", "ct-1")
     assert held.file.read_bytes() == server.images["ct-1"]
     assert held.file.parent != desk.downloads and desk.files == [held.file], "in a folder of its own"
     assert "of-the-server" not in held.file.name
@@ -91,8 +92,8 @@ def test_the_next_case_is_here_before_it_is_wanted(desk: Desk, server: LittleSer
 
 def test_it_is_handed_over_once_and_then_belongs_to_the_taker(desk: Desk, server: LittleServer) -> None:
     desk.begin_and_wait()
-    held = desk.prefetch.take(server.url, accepts_all)
-    assert desk.prefetch.caseId is None and desk.prefetch.take(server.url, accepts_all) is None
+    held = desk.prefetch.take(accepts_all)
+    assert desk.prefetch.caseId is None and desk.prefetch.take(accepts_all) is None
     desk.prefetch.clear()
     desk.begin_and_wait()
     assert held.file.is_file() and desk.prefetch.caseId == "ct-2", "another one does not take it away"
@@ -100,13 +101,14 @@ def test_it_is_handed_over_once_and_then_belongs_to_the_taker(desk: Desk, server
 
 def test_what_does_not_fit_is_deleted(desk: Desk, server: LittleServer) -> None:
     desk.begin_and_wait()
-    assert desk.prefetch.take(server.url, lambda held: held.strategy == "first") is None
+    assert desk.prefetch.take(lambda held: held.strategy == "first") is None
     assert desk.folders == [] and desk.prefetch.caseId is None
 
 
 def test_what_came_from_another_server_is_deleted(desk: Desk, server: LittleServer) -> None:
     desk.begin_and_wait()
-    assert desk.prefetch.take("http://other:8000", accepts_all) is None
+    desk.connection.connect(ServerAddress("http://127.0.0.1:1"))
+    assert desk.prefetch.take(accepts_all) is None
     assert desk.folders == []
 
 
@@ -130,7 +132,7 @@ def test_clearing_while_the_image_is_on_its_way(desk: Desk, server: LittleServer
     server.close_gate(IMAGE)
     desk.begin()
     wait_for(lambda: IMAGE in server.asked)
-    assert desk.prefetch.take(server.url, accepts_all) is None, "not here yet"
+    assert desk.prefetch.take(accepts_all) is None, "not here yet"
     desk.prefetch.clear()
     server.open_gate(IMAGE)
     wait_for(lambda: desk.folders == [], 5, "what had come to be deleted")

@@ -44,6 +44,10 @@ class Proxy:
         self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
         self._listener.close()
 
+    def lead_to(self, port: int) -> None:
+        """Pass new connections on to another port."""
+        self._target = port
+
     def count(self, beginning: str) -> int:
         """How many requests so far begin like this, such as ``GET /datastore/image``."""
         return sum(request.startswith(beginning) for request in self.requests)

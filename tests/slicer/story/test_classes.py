@@ -14,6 +14,7 @@ import slicer
 from LabelLoopLib.client import AnnotationDraft
 from LabelLoopLib.scene.volumes import gridOf
 from LabelLoopLib.workflow.notices import Level
+from LabelLoopLib.workflow.origin import Origin
 
 from sample_data import write_studies
 from tests.slicer.bed.waiting import run_events, wait_for
@@ -221,7 +222,7 @@ def test_unsent_answers_are_kept_and_sent_later(clinic: Enter, untrained: Site) 
 def keep_answers(clinician: Clinician, url: str, case_id: str, answers: dict[str, Any]) -> None:
     """Put answers into the outbox, as if they had been given when the server asked for other classes."""
     draft = AnnotationDraft(clinician.name, "draft", comment="", submission=uuid.uuid4().hex, classification=answers)
-    clinician.place.outbox.put(url, case_id, draft, None)
+    clinician.place.outbox.put(Origin(url), case_id, draft, None)
 
 
 def test_kept_answers_go_along_where_nothing_is_asked_any_more(clinic: Enter, site: Site) -> None:

@@ -14,6 +14,7 @@ from LabelLoopLib.client import AnnotationDraft
 from LabelLoopLib.scene.grid import Grid
 from LabelLoopLib.scene.image_files import ImageData
 from LabelLoopLib.scene.volumes import addVolume, gridOf
+from LabelLoopLib.workflow.origin import Origin
 from LabelLoopLib.workflow.prediction import Landing
 
 from tests.slicer.bed.waiting import run_events, wait_for
@@ -21,7 +22,7 @@ from tests.slicer.scene_cases import put_under_transform, warp
 
 from .clinician import Clinician
 from .proxy import Proxy
-from .site import Site
+from .site import TOKEN, Site
 
 Enter = Callable[..., Clinician]
 
@@ -342,12 +343,16 @@ def test_work_is_kept_whatever_fails_as_the_module_closes(
     assert not any(folder.exists() for folder in downloads)
 
 
-def test_work_for_one_server_never_goes_to_another(clinic: Enter, site: Site, proxy: Proxy) -> None:
-    """The proxy stands for a second server that has a case of the same name."""
-    anna = clinic().connect(site.url)
+def test_work_for_one_server_never_goes_to_another(clinic: Enter, site: Site, guarded_site: Site) -> None:
+    """The second server has a case of the same name."""
+    with Proxy(guarded_site.port) as proxy:
+        check_work_is_not_sent_elsewhere(clinic().connect(site.url), site, proxy)
+
+
+def check_work_is_not_sent_elsewhere(anna: Clinician, site: Site, proxy: Proxy) -> None:
     anna.open("phantom_003")
     anna.draw_something()
-    anna.connect(proxy.url)
+    anna.connect(proxy.url, TOKEN)
     assert anna.place.submission.submit("for the first one")
     assert proxy.count("PUT /loop/cases") == 0 and statuses(site, "phantom_003", anna.name) == []
     assert site.url in anna.notice("submission").text and anna.outbox() == ["phantom_003"]
@@ -478,7 +483,7 @@ def test_a_case_opens_without_work_that_does_not_fit_its_image(clinic: Enter, si
     elsewhere = Grid((5, 5, 5), (1.0,) * 3, (0.0,) * 3, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))
     draft = AnnotationDraft(anna.name, "draft", {"liver": 1}, submission="e" * 32, based_on=0)
     label = ImageData(np.ones(elsewhere.shape, np.uint8), elsewhere)
-    anna.place.outbox.put(site.url, "phantom_004", draft, label)
+    anna.place.outbox.put(Origin(site.url), "phantom_004", draft, label)
     case = anna.open("phantom_004")
     assert (anna.drawn()["liver"] == (drawn == 1)).all() and not case.unsaved, "what the server has"
     assert "stays on this computer" in anna.notice("misfit").text and anna.outbox() == ["phantom_004"]
@@ -520,12 +525,12 @@ def test_one_clinician_at_two_computers_is_told_of_the_other(clinic: Enter, site
     there.submit("at the other one")
     here.draw("liver", drawn == 2)
     here.submit("here")
-    notice = here.notice("submission")
+    notice = here.notice("submission picture")
     assert "another machine" in notice.text and [action.text for action in notice.actions][1] == "Discard mine"
     assert here.outbox() == ["picture"] and statuses(site, "picture", name) == ["final"]
     if choice == "Discard mine":
         here.questions.answers = ["discard"]
-    here.press("submission", choice)
+    here.press("submission picture", choice)
     here.wait_until_sent()
     comments = [one["comment"] for one in site.history("picture") if one["author"] == name]
     assert comments == (["at the other one"] if choice == "Discard mine" else ["at the other one", "here"])

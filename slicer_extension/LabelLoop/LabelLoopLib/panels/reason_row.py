@@ -80,6 +80,6 @@ class ReasonRow:
         case = self._casework.current
         if not self._connection.online:
             return _("Connect to a server first")
-        if case is not None and case.server != self._connection.url:
+        if case is not None and not self._connection.serves(case.origin):
             return _("The open case is one of another server")
         return _("This case is submitted") if case is not None and case.status in ("final", "approved") else ""

@@ -82,10 +82,8 @@ class Casework(VTKObservationMixin):
         current = self.current.id if self.current else None
         if not self.mayLeave():
             return
-        server = self._connection.url
         source, annotator, task = self._source(), self._settings.annotator, self.taskOfNext()
         ahead = self._prefetch.take(
-            server,
             lambda held: (held.strategy, held.annotator) == (strategy, annotator) and held.caseId != current,
         )
 
@@ -102,13 +100,13 @@ class Casework(VTKObservationMixin):
     def openCase(self, caseId: str) -> None:
         """Open a case by its id."""
         case = self.current
-        wanted = (self._connection.url, caseId, self._settings.annotator)
-        if case is not None and (case.server, case.id, case.author) == wanted and case.isComplete:
+        isWanted = case is not None and (case.id, case.author) == (caseId, self._settings.annotator)
+        if isWanted and self._connection.serves(case.origin) and case.isComplete:
             display.showCase(case.volume, case.segmentation)
             return
         if not self.mayLeave():
             return
-        ahead = self._prefetch.take(self._connection.url, lambda held: held.caseId == caseId)
+        ahead = self._prefetch.take(lambda held: held.caseId == caseId)
         source, file = self._source(), ahead.file if ahead else None
         self._open(
             lambda client, watch: source.fetch(client, caseId, watch, file),
@@ -121,7 +119,7 @@ class Casework(VTKObservationMixin):
             self._opening.cancel()
 
     def _source(self) -> MaterialSource:
-        return MaterialSource(self._folder, self._outbox, self._connection.url, self._settings.annotator)
+        return MaterialSource(self._folder, self._outbox, self._connection.origin, self._settings.annotator)
 
     def _open(self, work: "Callable[[LoopClient, Job[Any]], Union[Material, Given]]", text: str) -> None:
         self.cancelOpening()
@@ -179,7 +177,7 @@ class Casework(VTKObservationMixin):
             self._connection.call(lambda client, watch: client.giveBack(caseId, annotator), None, lambda error: None)
 
     def _intoScene(self, material: Material) -> OpenCase:
-        detail, server = material.detail, self._connection.url
+        detail, origin = material.detail, self._connection.origin
         labels = self.labels
         labels += [name for name in material.labelNames if name not in labels]
         volume = addVolume(material.image, detail.id)
@@ -195,9 +193,9 @@ class Casework(VTKObservationMixin):
             raise
         self._close()
         for node in (volume, segmentation):
-            attributes.setCase(node, server, detail.id)
+            attributes.setCase(node, origin.server, detail.id)
         arrival = arrivalOf(volume, material.image.grid)
-        case = OpenCase(server, detail, volume.GetID(), segmentation.GetID(), arrival, given=material.given)
+        case = OpenCase(origin, detail, volume.GetID(), segmentation.GetID(), arrival, given=material.given)
         self._fillIn(case, material)
         self.observe(case)
         display.showCase(volume, segmentation)

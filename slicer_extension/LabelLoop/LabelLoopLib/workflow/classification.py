@@ -101,13 +101,13 @@ class Classification:
 
     def answer(self, attribute: str, value: Any) -> None:
         """Answer an attribute: a class, a list of classes, or None for "not sure"."""
-        case = self._casework.current
+        case = self._caseOfServer()
         if case is not None and case.answers.get(attribute, ...) != value:
             self._replaceAnswers(case, {**case.answers, attribute: value})
 
     def withdraw(self, attribute: str) -> None:
         """Take an answer back: the attribute counts as not asked."""
-        case = self._casework.current
+        case = self._caseOfServer()
         if case is not None and attribute in case.answers:
             self._replaceAnswers(case, {name: value for name, value in case.answers.items() if name != attribute})
 
@@ -118,7 +118,7 @@ class Classification:
 
     def accept(self) -> None:
         """Answer as the model does where there is no answer yet."""
-        case = self._casework.current
+        case = self._caseOfServer()
         if case is not None:
             full = accepted(self.attributes, self.probabilities, case.answers)
             if full != case.answers:
@@ -226,9 +226,10 @@ class Classification:
     def _caseOfServer(self) -> Optional[OpenCase]:
         """The open case, if it is one of the connected server's."""
         case = self._casework.current
-        if case is not None and case.server != self._connection.url:
+        if case is not None and not self._connection.serves(case.origin):
             text = _("{case} is a case of {server}: connect to that server, or open a case of this one.")
-            self._notices.post(Level.WARNING, text.format(case=case.id, server=case.server), TOPIC)
+            text = text.format(case=case.id, server=self._connection.nameOf(case.origin))
+            self._notices.post(Level.WARNING, text, TOPIC)
             return None
         return case
 

@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 
 from ..client import Capabilities, ClientError, LoopClient, ServerAddress, ServerUnreachable
 from ..jobs import Job, JobRunner, Repeater, Signal
+from .origin import Origin
 from .settings import Settings
 
 Result = TypeVar("Result")
@@ -58,6 +59,7 @@ class Connection:
         self._makeClient = makeClient
         self._client: Optional[LoopClient] = None
         self._address: Optional[ServerAddress] = None
+        self._workspace = ""
         self._jobs: "list[Job[Any]]" = []
         self._asking: Optional[Job[Any]] = None
         self._goodbyes: "list[threading.Thread]" = []
@@ -75,10 +77,25 @@ class Connection:
         """Address of the server that is or was connected to; empty before the first."""
         return self._address.url if self._address else ""
 
+    @property
+    def origin(self) -> Origin:
+        """What is served there, or was when it was last heard of."""
+        return Origin(self.url, self._workspace)
+
+    def serves(self, origin: Origin) -> bool:
+        """Whether something is of the workspace that is connected to, or was."""
+        return self.origin.isSameAs(origin)
+
+    def nameOf(self, origin: Origin) -> str:
+        """What to call a server in a message about something that this one does not serve."""
+        if origin.server != self.url:
+            return origin.server
+        return _("{server}, which serves other studies now").format(server=origin.server)
+
     def connect(self, address: ServerAddress) -> None:
         """Connect, leaving any other server; :attr:`changed` tells the outcome."""
         self.disconnect()
-        self._address = address
+        self._address, self._workspace = address, ""
         self._client = self._makeClient(address)
         self._become(ConnectionState.CONNECTING, "")
         self._ask()
@@ -151,7 +168,9 @@ class Connection:
 
     def _answered(self, capabilities: Capabilities) -> None:
         self._asking = None
-        self.capabilities = capabilities
+        if self.online and not self.serves(Origin(self.url, capabilities.workspace)):
+            self._become(ConnectionState.LOST, _("Other studies are served at this address now."))
+        self.capabilities, self._workspace = capabilities, capabilities.workspace
         self._retrySeconds = self._firstRetrySeconds
         self._heart.setInterval(self._heartbeatSeconds)
         self._heart.start()

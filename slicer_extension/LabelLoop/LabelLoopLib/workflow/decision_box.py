@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Optional
 
+from .origin import Origin
+
 
 @dataclass(frozen=True)
 class PendingDecision:
@@ -18,6 +20,7 @@ class PendingDecision:
     Attributes:
         decision: One of ``DECISIONS``.
         created: Seconds since 1970; they are sent in this order.
+        workspace: See :class:`Origin`; earlier records lack it.
     """
 
     id: str
@@ -28,6 +31,11 @@ class PendingDecision:
     reason: str
     overrule: bool
     created: float
+    workspace: str = ""
+
+    @property
+    def origin(self) -> Origin:
+        return Origin(self.server, self.workspace)
 
 
 class DecisionBox:
@@ -38,7 +46,7 @@ class DecisionBox:
         self._newest = 0.0
 
     def put(
-        self, server: str, sample: str, decision: str, reviewer: str, reason: str = "", overrule: bool = False
+        self, origin: Origin, sample: str, decision: str, reviewer: str, reason: str = "", overrule: bool = False
     ) -> PendingDecision:
         """Write a decision to disk.
 
@@ -46,8 +54,9 @@ class DecisionBox:
             OSError: The folder cannot be written to, or the disk is full.
         """
         self._newest = max(time.time(), self._newest + 1e-3)  # some clocks stand still for a while
+        server, workspace = origin.server, origin.workspace
         pending = PendingDecision(
-            uuid.uuid4().hex, server, sample, decision, reviewer, reason, overrule, self._newest
+            uuid.uuid4().hex, server, sample, decision, reviewer, reason, overrule, self._newest, workspace
         )  # fmt: skip
         self.folder.mkdir(parents=True, exist_ok=True)
         making = self.folder / f".{pending.id}.part"
@@ -59,10 +68,10 @@ class DecisionBox:
             raise
         return pending
 
-    def list(self, server: str) -> "list[PendingDecision]":
-        """What waits for a server, the oldest first; files that are none of ours are left alone."""
+    def list(self, origin: Origin) -> "list[PendingDecision]":
+        """What waits for a workspace, the oldest first; files that are none of ours are left alone."""
         files = self.folder.glob("*.json") if self.folder.is_dir() else ()
-        found = [one for one in map(_read, files) if one is not None and one.server == server]
+        found = [one for one in map(_read, files) if one is not None and origin.isSameAs(one.origin)]
         return sorted(found, key=lambda one: one.created)
 
     def remove(self, pending: PendingDecision) -> None:

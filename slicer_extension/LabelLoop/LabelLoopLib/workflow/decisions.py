@@ -56,7 +56,7 @@ class Decisions:
         """Decide about a sample of the connected server; False if the decision cannot be kept, which is told."""
         try:
             pending = self._box.put(
-                self._connection.url, sampleId, decision, self._settings.annotator, reason.strip(), overrule
+                self._connection.origin, sampleId, decision, self._settings.annotator, reason.strip(), overrule
             )  # fmt: skip
         except OSError as error:
             text = _("The decision cannot be kept on this computer ({why}): make room on the disk, and decide again.")
@@ -146,7 +146,7 @@ class Decisions:
     def _onConnection(self, state: ConnectionState) -> None:
         if state == ConnectionState.ONLINE:
             self._isStuck = False
-            self._waiting = self._box.list(self._connection.url)
+            self._waiting = self._box.list(self._connection.origin)
             self.changed.emit()
             self._next()
         elif state == ConnectionState.OFFLINE:

@@ -61,12 +61,12 @@ class LeaseKeeper:
         case, self._case = self._case, None
         self._again.stop()
         self._notices.withdraw(TOPIC)
-        if case is not None and case.server == self._connection.url:
+        if case is not None and self._connection.serves(case.origin):
             self._do(lambda client, watch: client.giveBack(case.id, case.author))
 
     def _renew(self) -> None:
         case = self._case
-        if case is not None and case.server == self._connection.url and case.status not in FINISHED:
+        if case is not None and self._connection.serves(case.origin) and case.status not in FINISHED:
             self._do(lambda client, watch: client.hold(case.id, case.author))
 
     def _do(self, work: "Callable[[LoopClient, Watch], Any]") -> None:

@@ -15,6 +15,7 @@ from ..scene.errors import SceneError
 from ..scene.grid import Grid
 from ..scene.image_files import ImageData, readImage, readLabelMap
 from .open_case import FINISHED
+from .origin import Origin
 from .outbox import Outbox, Unsent
 from .unsent_work import UnsentWork
 
@@ -58,10 +59,10 @@ class MaterialSource:
         folder: Where downloads go; nothing of the server's decides on names in it.
     """
 
-    def __init__(self, folder: Path, outbox: Outbox, server: str, annotator: str) -> None:
+    def __init__(self, folder: Path, outbox: Outbox, origin: Origin, annotator: str) -> None:
         self._folder = folder
         self._outbox = outbox
-        self._server = server
+        self._origin = origin
         self._annotator = annotator
         # Texts are translated here, in the UI thread: looking one up in a worker would be a call into Qt.
         self._isUnusable = _("Case {case} cannot be used: {why}")
@@ -101,7 +102,7 @@ class MaterialSource:
         watch.checkCancelled()
         self._checkGrid(detail, image.grid)
         own = next((one for one in detail.annotations if one.author == self._annotator), None)
-        waiting = self._outbox.find(self._server, caseId, self._annotator)
+        waiting = self._outbox.find(self._origin, caseId, self._annotator)
         usable = tuple(one for one in waiting if _fits(one, image.grid))
         misfits = tuple(one for one in waiting if one not in usable)
         unsent = UnsentWork(usable) if usable else None

@@ -10,6 +10,7 @@ import slicer
 from ..client import CaseDetail, Given
 from ..scene.display import EditWatch
 from ..scene.volumes import Arrival
+from .origin import Origin
 from .stopwatch import Stopwatch
 from .unsent_work import UnsentWork
 
@@ -30,7 +31,7 @@ class OpenCase:
         answers: By attribute of the classification: a class, a list of classes, or None for "not sure".
         answersEdited: Whether they are neither on the server nor in the outbox.
         commentEdited: The same for the comment.
-        carried: Answers of unsent work to what the server does not ask, as it asks nothing; they are saved with the rest.
+        carried: Answers of unsent work to a server that asks nothing now; they are saved with the rest.
         unfitting: Answers of unsent work that the server would not take as it asks now; they stay in the outbox.
         edits: How often the clinician has changed the segmentation, for telling whether that happened meanwhile.
         adoptedAt: ``edits`` when a prediction took the segmentation's place; None if it is the clinician's own.
@@ -40,7 +41,7 @@ class OpenCase:
         arrival: The image as it came; label maps are saved on that grid.
     """
 
-    server: str
+    origin: Origin
     detail: CaseDetail
     volumeId: str
     segmentationId: str
@@ -64,6 +65,11 @@ class OpenCase:
     editWatch: Optional[EditWatch] = None
     besides: "list[str]" = field(default_factory=list)
     given: Optional[Given] = None
+
+    @property
+    def server(self) -> str:
+        """The address at which it was served."""
+        return self.origin.server
 
     @property
     def id(self) -> str:

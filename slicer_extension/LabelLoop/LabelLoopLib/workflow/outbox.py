@@ -16,6 +16,7 @@ from typing import Any, Optional
 from ..client import AnnotationDraft
 from ..scene.errors import SceneError
 from ..scene.image_files import ImageData, writeLabelMap
+from .origin import Origin
 
 _RECORD = "record.json"
 _LABEL = "label.nii"
@@ -39,7 +40,7 @@ class Unsent:
     """
 
     folder: Path
-    server: str
+    origin: Origin
     caseId: str
     draft: AnnotationDraft
     created: float
@@ -49,6 +50,11 @@ class Unsent:
     @property
     def id(self) -> str:
         return self.folder.name
+
+    @property
+    def server(self) -> str:
+        """The address at which its case was served."""
+        return self.origin.server
 
     @property
     def hasLabelMap(self) -> bool:
@@ -69,7 +75,7 @@ class Outbox:
         self.folder = folder
 
     def put(
-        self, server: str, caseId: str, draft: AnnotationDraft, label: Optional[ImageData], reopens: bool = False
+        self, origin: Origin, caseId: str, draft: AnnotationDraft, label: Optional[ImageData], reopens: bool = False
     ) -> Unsent:
         """Write an annotation to disk.
 
@@ -82,7 +88,7 @@ class Outbox:
         target = self.folder / (draft.submission or uuid.uuid4().hex)
         newest = max((one.created for one in self.list()), default=0.0)
         created = max(time.time(), newest + _LATER_SECONDS)
-        unsent = Unsent(target, server, caseId, draft, created, reopens=reopens)
+        unsent = Unsent(target, origin, caseId, draft, created, reopens=reopens)
         making = self.folder / f".{target.name}.part"
         shutil.rmtree(making, ignore_errors=True)
         making.mkdir(parents=True)
@@ -134,14 +140,14 @@ class Outbox:
             gone = unsent.folder  # another Slicer has sent it, or its file is open there
         shutil.rmtree(gone, ignore_errors=True)
 
-    def list(self, server: Optional[str] = None) -> "list[Unsent]":
-        """What waits (for one server), the oldest first; what cannot be read is left where it is."""
+    def list(self, origin: Optional[Origin] = None) -> "list[Unsent]":
+        """What waits (for one workspace), the oldest first; what cannot be read is left where it is."""
         if not self.folder.is_dir():
             return []
         found = []
         for folder in self.folder.iterdir():
             unsent = None if folder.name.startswith(".") else _read(folder)
-            if unsent is not None and server in (None, unsent.server):
+            if unsent is not None and (origin is None or origin.isSameAs(unsent.origin)):
                 found.append(unsent)
         return sorted(found, key=lambda unsent: unsent.created)
 
@@ -156,14 +162,15 @@ class Outbox:
             if isOld:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def find(self, server: str, caseId: str, author: str) -> "list[Unsent]":
+    def find(self, origin: Origin, caseId: str, author: str) -> "list[Unsent]":
         """An author's own annotations of a case that wait, the oldest first."""
-        return [one for one in self.list(server) if one.caseId == caseId and one.draft.author == author]
+        return [one for one in self.list(origin) if one.caseId == caseId and one.draft.author == author]
 
 
 def _toJson(unsent: Unsent) -> "dict[str, Any]":
     return {
         "server": unsent.server,
+        "workspace": unsent.origin.workspace,
         "case": unsent.caseId,
         "draft": asdict(unsent.draft),
         "created": unsent.created,
@@ -176,8 +183,9 @@ def _read(folder: Path) -> Optional[Unsent]:
     try:
         record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
         draft = AnnotationDraft(**record["draft"])
-        created, reopens = float(record["created"]), bool(record.get("reopens", False))  # earlier records lack it
-        unsent = Unsent(folder, record["server"], record["case"], draft, created, record["problem"], reopens)
+        origin = Origin(record["server"], record.get("workspace", ""))  # what earlier records lack is not known
+        created, reopens = float(record["created"]), bool(record.get("reopens", False))
+        unsent = Unsent(folder, origin, record["case"], draft, created, record["problem"], reopens)
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
     return unsent if not unsent.hasLabelMap or unsent.labelFile.is_file() else None

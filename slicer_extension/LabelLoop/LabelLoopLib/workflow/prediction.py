@@ -102,9 +102,10 @@ class Predictions:
         case = self._casework.current
         if case is None or self.running:
             return
-        if case.server != self._connection.url:
+        if not self._connection.serves(case.origin):
             text = _("{case} is a case of {server}: connect to that server, or open a case of this one.")
-            self._notices.post(Level.WARNING, text.format(case=case.id, server=case.server), "prediction")
+            text = text.format(case=case.id, server=self._connection.nameOf(case.origin))
+            self._notices.post(Level.WARNING, text, "prediction")
             return
         if landing == Landing.SEGMENTS and not segments:
             text = _("Choose the segments that shall take the prediction in the list of segments.")

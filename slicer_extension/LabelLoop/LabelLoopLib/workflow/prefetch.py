@@ -12,6 +12,7 @@ from ..client import ClientError, Given, LoopClient, Watch
 from ..jobs import Job
 from .connection import Connection
 from .material import MaterialSource
+from .origin import Origin
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Prefetched:
         annotator: For whom it is kept.
     """
 
-    server: str
+    origin: Origin
     strategy: str
     caseId: str
     file: Path
@@ -56,7 +57,7 @@ class Prefetch:
             task: What it is chosen for; None for the server's choice.
         """
         self.clear()
-        server, fetched = self._connection.url, self._fetched
+        origin, fetched = self._connection.origin, self._fetched
         unused = [one for one in self._takeUnused() if one.caseId != current]
 
         def work(client: LoopClient, watch: Watch) -> Optional[Prefetched]:
@@ -65,7 +66,7 @@ class Prefetch:
             if given.id is None:
                 return None
             image = source.fetchImage(client, given.id, watch)
-            prefetched = Prefetched(server, strategy, given.id, image, given, annotator)
+            prefetched = Prefetched(origin, strategy, given.id, image, given, annotator)
             fetched.append(prefetched)
             try:
                 watch.checkCancelled()
@@ -76,10 +77,10 @@ class Prefetch:
 
         self._job = self._connection.call(work, self._came, lambda error: None)
 
-    def take(self, server: str, accepts: "Callable[[Prefetched], bool]") -> Optional[Prefetched]:
+    def take(self, accepts: "Callable[[Prefetched], bool]") -> Optional[Prefetched]:
         """Hand over what is held, if it is of use; what is not is deleted."""
         held, self._held = self._held, None
-        if held is not None and not (held.server == server and accepts(held)):
+        if held is not None and not (self._connection.serves(held.origin) and accepts(held)):
             self._drop(held)
             held = None
         return held
@@ -91,7 +92,7 @@ class Prefetch:
         for prefetched in self._fetched:
             self._drop(prefetched)
         self._fetched = []
-        self.take("", lambda held: False)
+        self.take(lambda held: False)
 
     def close(self) -> None:
         """Let go of everything, as Slicer ends."""
@@ -108,7 +109,7 @@ class Prefetch:
     def _takeUnused(self) -> "list[Prefetched]":
         """What the connected server keeps for nothing."""
         unused, self._unused = self._unused, []
-        return [one for one in unused if one.server == self._connection.url]
+        return [one for one in unused if self._connection.serves(one.origin)]
 
     def _came(self, prefetched: Optional[Prefetched]) -> None:
         self._held = prefetched

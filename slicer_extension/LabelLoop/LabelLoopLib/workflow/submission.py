@@ -205,7 +205,7 @@ class Submission:
             based_on=case.revision,
         )
         try:
-            unsent = self._outbox.put(case.server, case.id, draft, collected.image if collected else None, reopens)
+            unsent = self._outbox.put(case.origin, case.id, draft, collected.image if collected else None, reopens)
         except (OSError, RuntimeError, SceneError) as error:
             case.stopwatch.giveBack(seconds)
             text = _("The work cannot be written to {folder}: {why}").format(folder=self._outbox.folder, why=error)
@@ -224,7 +224,7 @@ class Submission:
         Another Slicer may keep work on the same case, which this one has not seen. A draft that is only offered takes
         the place of nothing that was asked for.
         """
-        waiting = self._outbox.find(case.server, case.id, case.author)
+        waiting = self._outbox.find(case.origin, case.id, case.author)
         takenUp = {one.id for one in case.unsent.parts} if case.unsent is not None else set()
         seen = [one for one in waiting if one.id in self._saved | takenUp and not self._sender.isOnItsWay(one)]
         return [one for one in seen if one.reopens or not reopens]
@@ -235,10 +235,10 @@ class Submission:
 
     def _onSaved(self, annotation: AnnotationView) -> None:
         case = self._casework.current
-        if case is None or case.server != self._connection.url:
+        if case is None or not self._connection.serves(case.origin):
             return
         if (case.id, case.author) == (annotation.case_id, annotation.author):
-            waiting = self._outbox.find(case.server, case.id, annotation.author)
+            waiting = self._outbox.find(case.origin, case.id, annotation.author)
             case.kept = next((one.draft.status for one in reversed(waiting) if not one.reopens), "")
             case.revision, case.status = annotation.id, annotation.status
             self._casework.changed.emit()

@@ -66,7 +66,7 @@ class Uncertainty:
             return _("Connect to a server first")
         if case is None:
             return _("Open a case first")
-        if case.server != self._connection.url:
+        if not self._connection.serves(case.origin):
             return _("The open case is one of another server")
         task = served.task(TASK)
         if task is None or task.published is None:
