@@ -46,7 +46,9 @@ class Settings(BaseModel):
     )
 
     default_strategy: str | None = Field(
-        None, description="Strategy that picks the next case unless a client names one; by default it suits the task."
+        None,
+        description="Strategy that picks the next case unless a client names one, for tasks that it can be used for;"
+        " for others, and by default, it suits the task.",
     )
     control_share: float = Field(
         0.0, ge=0, le=0.5, description="Share of next cases that are drawn at random, to compare the strategy with."

@@ -61,7 +61,8 @@ class NextCase:
     """Puts together store, leases, scores and strategy. It answers from the scores that there are, and never waits.
 
     Args:
-        default: Name of the strategy where a client names none; None for `DEFAULTS`.
+        default: Name of the strategy where a client names none; None for `DEFAULTS`, which also holds for the kind of
+            tasks that it is not for.
         control_share: Share of cases that are drawn at random instead, of strategies that choose by what is known.
     """
 
@@ -78,24 +79,26 @@ class NextCase:
             self._strategy(default)
 
     def default_strategy(self, task: str | None = None) -> str:
-        """Name of the strategy where a client names none."""
-        return self.default or DEFAULTS[kind_of(task or self.pools.task_for(DEFAULTS))]
+        """Name of the strategy where a client names none; it is for the task, or for one that there is."""
+        kinds = {kind_of(one) for one in ([task] if task else tasks_of(self.store.schemes.scheme))}
+        if self.default is not None and kinds & self._strategy(self.default).tasks:
+            return self.default
+        return DEFAULTS[kind_of(task or self.pools.task_for(DEFAULTS))]
 
     def last_strategy(self, task: str) -> str:
         """Name of the strategy that was asked last for a task."""
         return self._last.get(task) or self.default_strategy(task)
 
     def wants_scores(self) -> bool:
-        """Whether a strategy is in use, or the one for a client that names none, that goes by scores."""
-        names = {self.default, *self._last.values()} if self.default else {*DEFAULTS.values(), *self._last.values()}
-        return any(self._strategy(name).needs for name in names)
+        """Whether a strategy is in use, or one for a client that names none, that goes by scores."""
+        defaults = {self.default_strategy(task) for task in tasks_of(self.store.schemes.scheme)}
+        return any(self._strategy(name).needs for name in defaults.union(self._last.values()))
 
     def look_ahead(self) -> None:
         """Have the pool embedded before anybody asks, where the default strategy goes by that before any version."""
         task = self.pools.task_for(DEFAULTS)
         strategy = self._strategy(self.default_strategy(task))
-        fits = kind_of(task) in strategy.tasks and Need.EMBEDDING in strategy.needs
-        if fits and self.pools.registry.published_number(task) is None:
+        if Need.EMBEDDING in strategy.needs and self.pools.registry.published_number(task) is None:
             want_embeddings(self.store, task)
 
     def choose(self, asked: Asked) -> Given:

@@ -316,6 +316,26 @@ def test_the_default_is_by_the_task_or_by_the_settings(store: Store, pools: Case
     assert NextCase(store, pools, default="in-order").choose(Asked("anna")).id == "a"
 
 
+def test_a_default_that_is_not_for_the_task_gives_way_to_the_tasks_own(store: Store, pools: CasePool) -> None:
+    chooser = NextCase(store, pools, default="badge")
+    assert chooser.default_strategy() == "typiclust", "there is nothing to classify"
+    assert chooser.choose(Asked("anna")).strategy == "typiclust"
+    store.schemes.set(SCHEME)
+    given = chooser.choose(Asked("bert"))
+    assert (given.strategy, given.task) == ("badge", "classification")
+    assert chooser.choose(Asked("carl", task="segmentation")).strategy == "typiclust"
+    assert chooser.last_strategy("segmentation") == "typiclust"
+
+
+def test_scores_are_wanted_for_the_strategies_that_are_in_use(store: Store, pools: CasePool) -> None:
+    assert NextCase(store, pools).wants_scores()
+    assert NextCase(store, pools, default="badge").wants_scores(), "typiclust takes its place"
+    chooser = NextCase(store, pools, default="random")
+    assert not chooser.wants_scores()
+    chooser.choose(asked("anna", "entropy"))
+    assert chooser.wants_scores()
+
+
 def test_the_pool_is_embedded_ahead_where_the_default_goes_by_that(
     store: Store, registry: Registry, pools: CasePool, chooser: NextCase
 ) -> None:
