@@ -73,10 +73,15 @@ class LabelLoopWidget(ScriptedLoadableModuleWidget):
                 steps.callback(logic.keepWork)
 
     def onReload(self):
-        """Load the library afresh as well, for developers."""
+        """Load the library afresh as well, for developers, and go on where the module is shown."""
+        if self.logic is not None:
+            self.logic.leaveCase()
         for name in [name for name in sys.modules if name.split(".")[0] == LIBRARY]:
             del sys.modules[name]
         ScriptedLoadableModuleWidget.onReload(self)
+        fresh = getattr(slicer.modules, f"{self.moduleName}Widget", None)
+        if fresh is not None and slicer.util.selectedModule() == self.moduleName:
+            fresh.enter()  # Slicer tells a module that it is shown when another one was
 
 
 class LabelLoopLogic(ScriptedLoadableModuleLogic):
@@ -96,6 +101,9 @@ class LabelLoopLogic(ScriptedLoadableModuleLogic):
 
     def keepWork(self):
         self.workplace.keepWork()
+
+    def leaveCase(self):
+        self.workplace.leaveCase()
 
     def close(self):
         self.workplace.close()

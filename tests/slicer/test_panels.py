@@ -409,6 +409,34 @@ def test_an_unloaded_module_listens_to_nothing_and_can_be_loaded_again(module: O
     assert set(shortcuts()) and again.listed()
 
 
+def test_reloading_keeps_the_work_takes_the_case_away_and_brings_the_keys_back(
+    module: OpenedModule, site: Site
+) -> None:
+    module.connect(site.url)
+    module.open("phantom_001")
+    module.draw()
+    keys = set(shortcuts())
+    old = slicer.util.getModuleWidget("LabelLoop")
+    old.onReload()
+    new = slicer.util.getModuleWidget("LabelLoop")
+    assert new is not old and set(shortcuts()) == keys
+    outbox = new.logic.workplace.outbox
+    (kept,) = outbox.list()
+    assert kept.caseId == "phantom_001"
+    outbox.remove(kept)  # the folder outlives this test
+    assert not slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    assert not slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+
+
+def test_the_clock_of_a_case_that_opens_in_the_background_waits(module: OpenedModule, site: Site) -> None:
+    module.connect(site.url)
+    module.panel.onApplicationState(qt.Qt.ApplicationInactive)
+    case = module.open("phantom_002")
+    assert not case.stopwatch.running
+    module.panel.onApplicationState(qt.Qt.ApplicationActive)
+    assert case.stopwatch.running
+
+
 def test_work_is_kept_and_the_rest_closed_though_a_panel_cannot_be(
     module: OpenedModule, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

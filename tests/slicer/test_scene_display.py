@@ -230,9 +230,6 @@ def test_nodes_know_their_case_also_in_a_saved_scene(reference, segmentation):
     assert attributes.getCase(reference) == (server, "case 7", "")
     assert attributes.getCase(segmentation) == (server, "case 7", "3")
     assert attributes.getCase(volume(grid(), "other")) is None
-    assert attributes.findCaseNodes(server, "case 7") == [reference, segmentation]
-    assert attributes.findCaseNodes(server, "case 7", "vtkMRMLVolumeNode") == [reference]
-    assert attributes.findCaseNodes("http://localhost:8000", "case 7") == []
     slicer.mrmlScene.SetSaveToXMLString(1)
     slicer.mrmlScene.Commit()
     saved = slicer.mrmlScene.GetSceneXMLString()
@@ -240,6 +237,3 @@ def test_nodes_know_their_case_also_in_a_saved_scene(reference, segmentation):
     for name in ("vtkMRMLScalarVolumeNode", "vtkMRMLSegmentationNode"):
         loaded.RegisterNodeClass(getattr(slicer, name)())
     assert "LabelLoop.CaseId:case 7" in saved and "LabelLoop.Version:3" in saved
-    attributes.forgetCase(segmentation)
-    assert attributes.getCase(segmentation) is None
-    assert attributes.findCaseNodes(server, "case 7") == [reference]

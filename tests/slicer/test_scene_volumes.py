@@ -12,7 +12,7 @@ import slicer
 from LabelLoopLib.scene.errors import SceneError
 from LabelLoopLib.scene.grid import Grid
 from LabelLoopLib.scene.image_files import ImageData, readImage, writeImage
-from LabelLoopLib.scene.volumes import addVolume, checkGrid, gridOf, imageOf, ownGridOf
+from LabelLoopLib.scene.volumes import addVolume, arrivalOf, checkGrid, gridOf, gridOnArrival, imageOf, ownGridOf
 
 from .scene_cases import DIRECTIONS, flat_grid, grid, put_under_transform, turned, volume, warp
 
@@ -193,3 +193,23 @@ def test_the_window_leaves_out_single_voxels(slicer_scene: Any) -> None:
     grid = Grid(voxels.shape[::-1], (1, 1, 1), (0, 0, 0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
     display = addVolume(ImageData(voxels, grid), "metal").GetDisplayNode()
     assert -105 < display.GetWindowLevelMin() < -95 and 295 < display.GetWindowLevelMax() < 305
+
+
+# --- what came, and what has become of it ---
+
+
+def test_a_moved_image_keeps_the_grid_it_came_with_and_another_one_does_not():
+    own = grid()
+    moved = volume(own)
+    arrival = arrivalOf(moved, own)
+    put_under_transform(moved, np.eye(4) + 15 * np.eye(4, k=3))
+    moved.HardenTransform()
+    assert own.difference(ownGridOf(moved)) is not None
+    assert gridOnArrival(moved, arrival) == own
+    slicer.util.updateVolumeFromArray(moved, slicer.util.arrayFromVolume(moved)[::-1].copy())
+    with pytest.raises(SceneError, match="The voxels of 'CT' are not those any more"):
+        gridOnArrival(moved, arrival)
+    filtered = volume(own)
+    arrival = arrivalOf(filtered, own)
+    slicer.util.updateVolumeFromArray(filtered, slicer.util.arrayFromVolume(filtered) + 1)
+    assert gridOnArrival(filtered, arrival) == own, "it lies where it lay"

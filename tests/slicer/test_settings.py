@@ -16,7 +16,6 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from LabelLoopLib.client import ServerAddress
-from LabelLoopLib.scene import attributes
 from LabelLoopLib.scene.grid import Grid
 from LabelLoopLib.scene.image_files import ImageData, writeImage
 from LabelLoopLib.workflow import Workplace
@@ -195,8 +194,8 @@ def test_the_token_is_in_no_scene_that_is_saved(tmp_path: Path, slicer_scene: An
             wait_for(lambda: place.casework.current is not None)
             saved = tmp_path / "saved"
             saved.mkdir()
-            for class_name, suffix in (("vtkMRMLVolumeNode", "nrrd"), ("vtkMRMLSegmentationNode", "seg.nrrd")):
-                (node,) = attributes.findCaseNodes(server.url, "ct-1", class_name)
+            opened = place.casework.current
+            for node, suffix in ((opened.volume, "nrrd"), (opened.segmentation, "seg.nrrd")):
                 assert slicer.util.saveNode(node, str(saved / f"{node.GetID()}.{suffix}"))
             assert slicer.util.saveScene(str(saved / kind))
         finally:

@@ -79,6 +79,11 @@ class ScriptedLoadableModuleWidget:
     def cleanup(self) -> None:
         """Override to let go of what the widget holds; called before the module is unloaded."""
 
+    def onReload(self) -> None:
+        """What Slicer's button *Reload* calls."""
+        with slicer.util.tryWithErrorDisplay("Reload Failed"):
+            slicer.util.reloadScriptedModule(self.moduleName)
+
     def _onModuleAboutToBeUnloaded(self, moduleName: str) -> None:
         if moduleName == self.moduleName:
             self.cleanup()

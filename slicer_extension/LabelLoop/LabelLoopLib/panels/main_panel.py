@@ -91,6 +91,7 @@ class MainPanel:
         self.augmentSection.setVisible(False)
         self._section(_("Send an image of your own"), self.newCase, collapsed=True)
         self._layout.addStretch(1)
+        self._isActive = True
         self._wasOnline = self._isShown = self._isClicked = self._isReviewing = False
         self._listeners = Listeners(
             (place.connection.changed, self.onConnection),
@@ -202,6 +203,8 @@ class MainPanel:
         self.onClosed()
         self._unfold()
         self._presence.append(Presence(case.stopwatch.signOfLife))
+        if not self._isActive:
+            case.stopwatch.pause()
 
     def onClosed(self) -> None:
         for presence in self._presence:
@@ -269,9 +272,10 @@ class MainPanel:
 
     def onApplicationState(self, state: Any) -> None:
         """The time on a case counts while Slicer is the active program."""
+        self._isActive = state == qt.Qt.ApplicationActive
         case = self._workplace.casework.current
         if case is not None:
-            if state == qt.Qt.ApplicationActive:
+            if self._isActive:
                 case.stopwatch.resume()
             else:
                 case.stopwatch.pause()

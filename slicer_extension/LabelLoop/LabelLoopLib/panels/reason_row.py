@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 from ..jobs import Listeners
 from ..workflow.casework import Casework
 from ..workflow.connection import Connection
+from ..workflow.open_case import FINISHED
 from ..workflow.selection import Selection
 from .selection_words import reasonText
 
@@ -82,4 +83,4 @@ class ReasonRow:
             return _("Connect to a server first")
         if case is not None and not self._connection.serves(case.origin):
             return _("The open case is one of another server")
-        return _("This case is submitted") if case is not None and case.status in ("final", "approved") else ""
+        return _("This case is submitted") if case is not None and case.status in FINISHED else ""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import slicer
-
 CASE_ID = "LabelLoop.CaseId"
 SERVER = "LabelLoop.Server"
 VERSION = "LabelLoop.Version"
@@ -44,26 +42,6 @@ def getCase(node: Any) -> CaseMark | None:
     if not server or not caseId:
         return None
     return CaseMark(server, caseId, node.GetAttribute(VERSION) or "")
-
-
-def forgetCase(node: Any) -> None:
-    """Take `setCase` back."""
-    for name in (SERVER, CASE_ID, VERSION):
-        node.RemoveAttribute(name)
-
-
-def findCaseNodes(server: str, caseId: str, className: str = "vtkMRMLDisplayableNode") -> list[Any]:
-    """The nodes of a case in the scene, in the order in which they were added.
-
-    Args:
-        className: Of the nodes looked for, such as ``vtkMRMLVolumeNode`` or ``vtkMRMLSegmentationNode``.
-    """
-    found = []
-    for node in slicer.util.getNodesByClass(className):
-        mark = getCase(node)
-        if mark is not None and (mark.server, mark.caseId) == (server, caseId):
-            found.append(node)
-    return found
 
 
 def setSynthetic(node: Any, sampleId: str) -> None:

@@ -431,6 +431,10 @@ class Casework(VTKObservationMixin):
         if case is not None and case.unsaved:
             self.keepUnasked(case)
 
+    def leave(self) -> None:
+        """Close the open case without a question, after :meth:`keepWork`; what could not be kept stays in the scene."""
+        self._close(removeNodes=self.current is None or not self.current.unsaved)
+
     def close(self) -> None:
         """Let go of everything, as Slicer ends or the module is reloaded, after :meth:`keepWork`."""
         case = self.current

@@ -111,11 +111,6 @@ class Classification:
         if case is not None and attribute in case.answers:
             self._replaceAnswers(case, {name: value for name, value in case.answers.items() if name != attribute})
 
-    def isNotSure(self, attribute: str) -> bool:
-        """Whether the answer is "not sure"."""
-        case = self._casework.current
-        return case is not None and case.answers.get(attribute, ...) is None
-
     def accept(self) -> None:
         """Answer as the model does where there is no answer yet."""
         case = self._caseOfServer()

@@ -111,6 +111,12 @@ class Workplace:
         self.sender.close()
         self.casework.keepWork()
 
+    def leaveCase(self) -> None:
+        """Keep the open case's work as :meth:`keepWork` does, and take the case out of the scene."""
+        self.leases.close()
+        self.keepWork()
+        self.casework.leave()
+
     def _onOpened(self, case: OpenCase) -> None:
         """What was good news about the case before is none about this one."""
         notice = self.notices.find(SAVED)
