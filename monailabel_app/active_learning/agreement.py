@@ -35,13 +35,14 @@ def agreement_with(version: LoadedVersion, case_id: str, store: Store, looks: Ca
 
 
 def _of_answers(version: LoadedVersion, case_id: str, store: Store, looks: CaseLooks) -> float | None:
-    answers = store.annotations.answers_of(case_id).answers
+    # Capitals of the scheme may have changed since the version was trained.
+    answers = {name.casefold(): answer for name, answer in store.annotations.answers_of(case_id).answers.items()}
     evidence = looks.look(case_id, version)
     found = predicted_classes(evidence)
     right = []
     for attribute, classes in evidence.probabilities.items():
-        answer = answers.get(attribute)
+        answer = answers.get(attribute.casefold())
         if answer is not None:
-            said = {class_name(attribute, name) for name in (answer if isinstance(answer, list) else [answer])}
-            right.append(said == found & {class_name(attribute, name) for name in classes})
+            said = {str(name).casefold() for name in (answer if isinstance(answer, list) else [answer])}
+            right.append(said == {name.casefold() for name in classes if class_name(attribute, name) in found})
     return mean(right) if right else None

@@ -87,13 +87,14 @@ def explain(
         GeometryMismatch: The region does not lie on the image's voxels.
     """
     asked = predictor.plan.attribute(attribute)
-    if class_name not in asked.classes:
+    number = next((n for n, name in enumerate(asked.classes) if name.casefold() == class_name.casefold()), None)
+    if number is None:
         names = ", ".join(asked.classes)
         raise BadInput(f"'{class_name[:60]}' is no class of '{attribute}'. Its classes are: {names}.")
     how = _method(method, predictor.network)
     prepared = predictor.prepare(image, region)
     batch = prepared.tensor[None].to(predictor.device)
-    odds = _Odds(predictor, asked, class_name)
+    odds = _Odds(predictor, asked, number)
     values = None if how is ExplanationMethod.OCCLUSION else _gradcam(odds, batch, coarse=method is not None)
     if values is None:
         values = _occlusion(odds, batch, predictor.plan.channels)
@@ -111,12 +112,12 @@ class _Odds(nn.Module):
     A copy, because Grad-CAM leaves hooks in a network.
     """
 
-    def __init__(self, predictor: ClassificationPredictor, attribute: PlannedAttribute, class_name: str) -> None:
+    def __init__(self, predictor: ClassificationPredictor, attribute: PlannedAttribute, number: int) -> None:
         super().__init__()
         self.network: Classifier = copy.deepcopy(predictor.network)
         self.network.to(memory_format=torch.contiguous_format).requires_grad_(False)
         self._attribute = attribute
-        self._class = attribute.classes.index(class_name)
+        self._class = number
         self.eval()
 
     def forward(self, batch: Tensor) -> Tensor:

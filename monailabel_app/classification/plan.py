@@ -214,13 +214,13 @@ class ClassificationPlan(_Part):
         return USUAL_RATES[self.optimizer] * (TRANSFORMER_RATE if self.network.kind is ClassifierKind.VIT else 1.0)
 
     def attribute(self, name: str) -> PlannedAttribute:
-        """The attribute of this name.
+        """The attribute of this name (capitals are not told apart).
 
         Raises:
             BadInput: The model does not answer it.
         """
         for one in self.attributes:
-            if one.name == name:
+            if one.name.casefold() == name.casefold():
                 return one
         names = ", ".join(one.name for one in self.attributes)
         raise BadInput(f"This model does not answer '{name[:60]}'. It answers: {names}.")

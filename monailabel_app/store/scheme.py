@@ -287,13 +287,8 @@ class Scheme(_Part):
         return {one.name: checked[one.name] for one in self.attributes if one.name in checked}
 
     def spelled(self, answers: Mapping[str, Any]) -> dict[str, Any]:
-        """Answers, or lists of classes, by attribute, in the spelling of this scheme where only capitals differ."""
-        attributes = {one.name.casefold(): one for one in self.attributes}
-        found: dict[str, Any] = {}
-        for name, value in answers.items():
-            attribute = attributes.get(name.casefold())
-            found.setdefault(name if attribute is None else attribute.name, _spelled(value, attribute))
-        return found
+        """What is said by attribute, in the spelling of this scheme (see `spelled`)."""
+        return spelled(answers, self.attributes)
 
     def fits(self, name: str, answer: Any) -> bool:
         """Whether there is such an attribute, and it can be answered so."""
@@ -304,9 +299,25 @@ class Scheme(_Part):
         return True
 
 
+def spelled(said: Mapping[str, Any], attributes: Iterable[Attribute]) -> dict[str, Any]:
+    """What is said by attribute, in the spelling of these where only capitals differ.
+
+    Args:
+        said: A class, a list of classes, or a mapping of them, by the name of the attribute.
+    """
+    by_name = {one.name.casefold(): one for one in attributes}
+    found: dict[str, Any] = {}
+    for name, value in said.items():
+        attribute = by_name.get(name.casefold())
+        found.setdefault(name if attribute is None else attribute.name, _spelled(value, attribute))
+    return found
+
+
 def _spelled(value: Any, attribute: Attribute | None) -> Any:
     if isinstance(value, list):
         return [_spelled(one, attribute) for one in value]
+    if isinstance(value, Mapping):
+        return {_spelled(one, attribute): of for one, of in value.items()}
     if attribute is None or not isinstance(value, str):
         return value
     return next((name for name in attribute.names if name.casefold() == value.casefold()), value)

@@ -21,6 +21,7 @@ from monailabel_app.models.plan import describe
 from monailabel_app.store.geometry import Geometry
 from monailabel_app.store.images import read_image, write_image
 from monailabel_app.store.label_grid import onto_grid
+from monailabel_app.store.scheme import spelled
 from monailabel_app.tasks.segmentation import read_sent
 
 
@@ -103,19 +104,20 @@ class ClassPredictor(InferTask):
     ) -> tuple[str | None, dict[str, Any]]:
         check_looks_at(version.record, self.group)
         said = version.predictor.predict(image, region)
+        probabilities = spelled(said.probabilities, self.group.attributes)  # capitals may have changed since
         known = {
             "model": self.group.task,
             "version": version.record.number,
             "validation_score": version.record.mean_score,
-            "probabilities": said.probabilities,
+            "probabilities": probabilities,
             "novelty": said.novelty,
             "warnings": said.warnings,
         }
         file = None
         if wanted is not None:
-            classes = said.probabilities.get(wanted.attribute)
+            classes = probabilities.get(wanted.attribute)
             if classes is None:
-                known_names = ", ".join(said.probabilities)
+                known_names = ", ".join(probabilities)
                 raise BadInput(f"this version does not answer '{wanted.attribute[:60]}'; it answers: {known_names}")
             name = wanted.class_name or max(classes, key=lambda one: classes[one])
             why = explain(version.predictor, image, wanted.attribute, name, wanted.by, region)

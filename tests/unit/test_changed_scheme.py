@@ -50,6 +50,16 @@ def test_answers_are_read_in_the_spelling_of_the_scheme_in_use(store: Store) -> 
     }
 
 
+def test_predictions_are_in_the_spelling_of_the_scheme_in_use() -> None:
+    said = {"diagnosis": {"benign": 0.9, "malignant": 0.1}, "FINDINGS": {"nodule": 0.5, "scar": 0.2}, "gone": {"x": 1}}
+    changed = scheme("Nodule", diagnosis="Diagnosis")
+    assert changed.spelled(said) == {
+        "Diagnosis": {"benign": 0.9, "malignant": 0.1},
+        "findings": {"Nodule": 0.5, "scar": 0.2},
+        "gone": {"x": 1},
+    }
+
+
 def test_a_case_stays_finished_when_only_capitals_change(store: Store) -> None:
     answer(store, GIVEN)
     changed = scheme("Effusion", "Nodule", diagnosis="DIAGNOSIS")

@@ -183,6 +183,14 @@ def test_the_map_of_the_other_class_is_another_one(predictor: ClassificationPred
     assert np.corrcoef(one.ravel(), other.ravel())[0, 1] < 0.3
 
 
+def test_capitals_that_changed_in_the_scheme_name_the_same_class(predictor: ClassificationPredictor) -> None:
+    image = with_blob(predictor.plan.dimension, PLACES[predictor.plan.dimension][0], seed=100)
+    one, other = (
+        sitk.GetArrayFromImage(explain(predictor, image, *names)) for names in (("type", "lesion"), ("Type", "LESION"))
+    )
+    assert (one == other).all()
+
+
 def test_explaining_leaves_the_predictor_as_it_was(predictor: ClassificationPredictor) -> None:
     image = with_blob(predictor.plan.dimension, PLACES[predictor.plan.dimension][0], seed=100)
     before = predictor.predict(image)

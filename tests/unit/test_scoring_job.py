@@ -413,6 +413,7 @@ def test_answers_agree_where_they_are_the_likeliest(store: Store) -> None:
     looks = SimpleNamespace(look=lambda case_id, version: said)
     for answers, expected in (
         ({"grade": "2", "findings": ["x"]}, 1),
+        ({"Grade": "2", "findings": ["X"]}, 1),
         ({"grade": "1", "findings": ["x"], "side": None}, 0.5),
         ({"findings": ["x", "y"]}, 0),
         ({"grade": None}, None),
