@@ -9,7 +9,7 @@ from torch import nn
 
 from monailabel_app.augmentation.bench import Bench, Measured, not_passed
 from monailabel_app.augmentation.networks import States
-from monailabel_app.augmentation.origin import origin_of
+from monailabel_app.augmentation.origin import learned_withdrawn, origin_of
 from monailabel_app.augmentation.plan import GeneratorPlan
 from monailabel_app.augmentation.planning import check_memory
 from monailabel_app.augmentation.recipe import AdversarialResult
@@ -19,10 +19,11 @@ from monailabel_app.errors import BadInput, LabelLoopError
 from monailabel_app.models.networks import Weights
 from monailabel_app.models.version import Verdict, Version
 from monailabel_app.store.whole_file import write_whole
-from monailabel_app.training.jobs import JobState, StartFrom, preview_file
+from monailabel_app.training.jobs import JobState, preview_file
 from monailabel_app.training.material import device_memory_gb
 from monailabel_app.training.run import Candidate, TrainingRun
 from monailabel_app.training.schedule import Schedule
+from monailabel_app.training.start import choose_start
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,8 @@ class GeneratorRun(TrainingRun):
 
     def make_candidate(self) -> Candidate | None:
         self.report(JobState.PREPARING, message="reading the training cases")
-        parent = self._parent()
+        start = choose_start(self.registry, self.request, learned_withdrawn(self.store, self.registry))
+        parent = start.parent
         bench = self.make_bench(parent.plan if parent is not None else None)
         check_memory(bench.plan, device_memory_gb(self.device))
         fitted = self._fit(bench, parent)
@@ -62,14 +64,14 @@ class GeneratorRun(TrainingRun):
         measured = self._measure(bench, bench.plan, weights)
         record = GeneratorVersion(
             plan=bench.plan,
-            start=f"v{parent.number}" if parent is not None else "scratch",
+            start=start.name,
             annotations=bench.uses,
             curve=fitted.curve,
             best_epoch=len(fitted.curve),
             checks=measured.checks if measured is not None else [],
             candidates=len(measured.samples) if measured is not None else 0,
             passed=measured.passed if measured is not None else 0,
-            note=self._note(bench, measured),
+            note=self._note(bench, measured) + start.note,
             decision=self._decide(bench, measured),
             stopped=fitted.stopped,
             **self.provenance(),
@@ -87,14 +89,6 @@ class GeneratorRun(TrainingRun):
         return f"; {measured.passed} of {len(measured.samples)} synthetic images wait for review"
 
     # --- training ----------------------------------------------------------------------------------------------------
-
-    def _parent(self) -> GeneratorVersion | None:
-        number = self.request.start
-        if number == StartFrom.PUBLISHED:
-            number = self.registry.published_number(self.request.task)
-        if number is None or number == StartFrom.SCRATCH:
-            return None
-        return self.registry.get(self.request.task, int(number))
 
     def _fit(self, bench: Bench, parent: GeneratorVersion | None) -> AdversarialResult:
         start = None
@@ -155,6 +149,8 @@ class GeneratorRun(TrainingRun):
         if published is None:
             failed = "".join(f"; {not_passed(check)}" for check in measured.checks if not check.passed)
             return Verdict(publish=True, reason=f"published as the first version{failed}")
+        if why := learned_withdrawn(self.store, self.registry)(published):
+            return Verdict(publish=True, reason=f"published: v{number} {why}", compared_with=number)
         mine = measured.distance
         if mine is None:
             reason = f"kept, not published: {bench.measure_of} could not be measured (too few training images)"

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from monailabel_app.augmentation.checks.verdict import Verdict
+from monailabel_app.augmentation.mask_ways import MaskSource
 from monailabel_app.augmentation.masks import MaskDraw, MaskMaker, Way
 from monailabel_app.augmentation.pictures import Shown, pair_picture
 from monailabel_app.augmentation.plan import GeneratorPlan
@@ -158,7 +159,7 @@ def enter_pair(
         task=origin.task,
         generator=origin.generator,
         seed=pair.seed,
-        sources=[Source(case=source.case_id, role=source.role) for source in pair.draw.sources],
+        sources=[_source(source, files) for source in pair.draw.sources],
         how=pair.draw.how,
         labels={name: channel for channel, name in enumerate(plan.labels, start=1)},
         modality=_modality(plan.normalisation, origin),
@@ -210,6 +211,11 @@ def enter_class_image(
         title = f"nearest: {verdict.nearest.case}"
         real = Shown.of_files(_class_image(images[verdict.nearest.case], plan), None, {}, title, modality=modality)
     return bank.add(new, image, None, pair_picture(shown, real))
+
+
+def _source(source: MaskSource, files: Mapping[str, TrainingCase]) -> Source:
+    file = files.get(source.case_id)
+    return Source(case=source.case_id, role=source.role, annotation=None if file is None else file.annotation)
 
 
 def _class_image(image: Tensor, plan: ClassificationPlan) -> sitk.Image:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from monailabel_app.augmentation.bench import Bench
 from monailabel_app.augmentation.class_run import ClassRun
 from monailabel_app.augmentation.names import CLASSES, PAIRS
-from monailabel_app.augmentation.origin import origin_of
+from monailabel_app.augmentation.origin import learned_withdrawn, origin_of
 from monailabel_app.augmentation.pair_run import PairRun
 from monailabel_app.augmentation.run import GeneratorRun
 from monailabel_app.augmentation.version import GeneratorVersion
@@ -29,7 +29,7 @@ class SynthesisRun(JobRun):
         """Make samples, check them, and put them into the bank.
 
         Raises:
-            Conflict: No generator is published.
+            Conflict: No generator is published, or it learned from a case that was taken out since.
             BadInput: There is no such generator.
         """
         record = self._generator()
@@ -58,6 +58,8 @@ class SynthesisRun(JobRun):
         record = self.registry.published(task)
         if record is None:
             raise Conflict(f"no generator is published yet: train the task '{task}' first")
+        if why := learned_withdrawn(self.store, self.registry)(record):
+            raise Conflict(f"v{record.number} {why}: train the task '{task}' anew, or publish a version that did not")
         return record
 
     def _bench(self, record: GeneratorVersion) -> Bench:

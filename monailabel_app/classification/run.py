@@ -28,10 +28,11 @@ from monailabel_app.classification.version import (
 )
 from monailabel_app.errors import BadInput, Conflict, LabelLoopError
 from monailabel_app.models.networks import Weights
-from monailabel_app.training.jobs import JobState, StartFrom
+from monailabel_app.training.jobs import JobState
 from monailabel_app.training.material import device_memory_gb
 from monailabel_app.training.run import Candidate, TrainingRun
 from monailabel_app.training.schedule import Schedule
+from monailabel_app.training.start import Start, choose_start, learned_revoked
 from monailabel_app.training.synthetic import trained_on
 
 logger = logging.getLogger(__name__)
@@ -49,12 +50,12 @@ LEARNED_WITH = ("size", "spacing", "channels", "normalisation", "region", "netwo
 
 @dataclass(frozen=True)
 class Beginning:
-    """What a run starts with; `name` is ``scratch``, or the version whose weights it goes on from."""
+    """What a run starts with; `start` is the version whose weights it goes on from, if any."""
 
     plan: ClassificationPlan
     weights: Weights | None
     old_plan: ClassificationPlan | None
-    name: str
+    start: Start
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class ClassificationRun(TrainingRun):
         record = ClassificationVersion(
             plan=beginning.plan,
             segment=group.segment,
-            start=beginning.name,
+            start=beginning.start.name,
             annotations=material.uses,
             synthetic=material.samples.uses if material.samples is not None else [],
             curve=fitted.curve,
@@ -99,6 +100,7 @@ class ClassificationRun(TrainingRun):
             calibration=measured.calibration,
             seen=seen,
             note=measured.note
+            + beginning.start.note
             + _unlearned(group, beginning.plan)
             + _left_out(material)
             + trained_on(len(material.train), material.samples),
@@ -118,12 +120,11 @@ class ClassificationRun(TrainingRun):
 
     def _beginning(self, material: ClassifiedMaterial, group: Group) -> Beginning:
         plan = material.plan(group, self.request, device_memory_gb(self.device))
-        number = self.request.start
-        if number == StartFrom.PUBLISHED:
-            number = self.registry.published_number(self.request.task)
-        if number is None or number == StartFrom.SCRATCH:
-            return Beginning(plan, None, None, "scratch")
-        parent: ClassificationVersion = self.registry.get(self.request.task, int(number))
+        revoked = learned_revoked(self.store.bank, self.registry, self.request.task)
+        start = choose_start(self.registry, self.request, revoked)
+        parent: ClassificationVersion | None = start.parent
+        if parent is None:
+            return Beginning(plan, None, None, start)
         check_looks_at(parent, group)
         if parent.plan.dimension != plan.dimension:
             raise BadInput(
@@ -132,7 +133,7 @@ class ClassificationRun(TrainingRun):
             )
         weights, _ = unpacked(self.registry.weights(parent.task, parent.number))
         plan = plan_after(parent.plan, plan).with_overrides(self.request.plan)
-        return Beginning(plan, weights, parent.plan, f"v{parent.number}")
+        return Beginning(plan, weights, parent.plan, start)
 
     def _fit(self, material: ClassifiedMaterial, beginning: Beginning) -> ClassifierFit:
         plan = beginning.plan

@@ -133,6 +133,11 @@ class Version(_Record, ABC):
     software: dict[str, str]
 
     @property
+    def parent(self) -> int | None:
+        """Number of the version that its training went on from; none from scratch."""
+        return int(self.start.removeprefix("v")) if self.start.startswith("v") else None
+
+    @property
     @abstractmethod
     def headline(self) -> float | None:
         """The figure that decides about publishing; none where it could not be measured."""

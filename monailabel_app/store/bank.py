@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -188,6 +188,11 @@ class Bank:
     def approved(self, kind: SampleKind = SampleKind.PAIR) -> list[Sample]:
         """What may train, in the order in which it was made."""
         return self.list([SampleState.APPROVED], kind)
+
+    def not_approved(self, sample_ids: Iterable[str]) -> set[str]:
+        """Those of some samples that must not train (any more), also because they are not there."""
+        approved = self.database.rows("SELECT id FROM samples WHERE state = ?", SampleState.APPROVED)
+        return set(sample_ids) - {row["id"] for row in approved}
 
     def history(self, sample_id: str) -> list[DecisionRecord]:
         """Every decision about a sample, oldest first.

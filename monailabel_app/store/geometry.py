@@ -48,6 +48,11 @@ class Geometry:
         return len(self.size)
 
     @property
+    def plane_dimension(self) -> int:
+        """2 for a plane image, also one that is stored as a volume of one slice."""
+        return 2 if self.dimension == 3 and self.size[2] == 1 else self.dimension
+
+    @property
     def axes(self) -> np.ndarray:
         """``D x D``: column ``n`` is the step in the patient, in mm (LPS), for one voxel along axis ``n``."""
         return np.reshape(self.direction, (self.dimension, self.dimension)) * np.asarray(self.spacing)

@@ -56,10 +56,12 @@ class Source(_Record):
         case: Id of the case.
         role: What was taken: mask, background, lesion, style. ``training``: the generator of an image from noise has
             learned from it.
+        annotation: Id of the annotation whose label map it was; none where none was, and of older samples.
     """
 
     case: str
     role: str
+    annotation: int | None = None
 
 
 class Nearest(_Record):
@@ -131,6 +133,11 @@ class Sample(NewSample):
     def name(self) -> str:
         """For people, the mark first."""
         return f"{WORD} {self.kind} {self.id.removeprefix('synthetic-')} (generator v{self.generator})"
+
+    @property
+    def dimension(self) -> int:
+        """2 for a plane image, also one that is stored as a volume of one slice."""
+        return 2 if len(self.size) == 2 or self.size[2] == 1 else 3
 
     @property
     def passed(self) -> bool:

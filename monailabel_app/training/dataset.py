@@ -42,6 +42,7 @@ class TrainingCase:
             Hounsfield units; otherwise they are normalised ones as they are stored.
         synthetic: Whether a generator made it.
         share: Synthetic cases are drawn, all together, at most so many times as often as real ones.
+        annotation: Id of the annotation in the store that the label map is of; none where there is no store.
     """
 
     id: str
@@ -51,6 +52,7 @@ class TrainingCase:
     modality: str | None = None
     synthetic: bool = False
     share: float = 1.0
+    annotation: int | None = None
 
     @property
     def stored(self) -> StoredScale | None:

@@ -9,6 +9,7 @@ import torch
 
 from monailabel_app.errors import Conflict, UnreadableImage
 from monailabel_app.models.plan import Plan
+from monailabel_app.models.registry import Registry
 from monailabel_app.models.version import AnnotationUse
 from monailabel_app.store.annotations import Annotation
 from monailabel_app.store.geometry import Geometry
@@ -62,8 +63,11 @@ class Material:
         return len(patients) >= ENOUGH_VALIDATION_PATIENTS
 
 
-def gather(store: Store, request: TrainingRequest) -> Material:
+def gather(store: Store, request: TrainingRequest, registry: Registry | None = None) -> Material:
     """Collect what is annotated, and the approved synthetic pairs that may train beside it.
+
+    Args:
+        registry: Knows what the generators of these pairs have learned from. To be given where they are used.
 
     Raises:
         Conflict: There is nothing to train on; the message says what is missing.
@@ -86,7 +90,7 @@ def gather(store: Store, request: TrainingRequest) -> Material:
     train = [case for case, use in zip(cases, uses, strict=True) if use.role == Role.TRAINING]
     if not train:
         raise Conflict("no annotated training case: all annotated patients are validation patients; annotate others")
-    samples = usable_samples(store, SampleKind.PAIR, dimension, request.synthetic_share)
+    samples = usable_samples(store, SampleKind.PAIR, dimension, request.synthetic_share, registry)
     return Material(
         train=train,
         validation=[case for case, use in zip(cases, uses, strict=True) if use.role == Role.VALIDATION],
@@ -102,7 +106,7 @@ def gather(store: Store, request: TrainingRequest) -> Material:
 
 def plane_dimension(geometry: Geometry) -> int:
     """2 for a plane image, also one that is stored as a volume of one slice."""
-    return 2 if geometry.dimension == 3 and geometry.size[2] == 1 else geometry.dimension
+    return geometry.plane_dimension
 
 
 def use_of(annotation: Annotation, patient: str, role: Role) -> AnnotationUse:
@@ -132,6 +136,7 @@ def annotated_case(store: Store, annotation: Annotation, modality: str | None = 
         label=annotation.file,
         label_names=annotation.labels,
         modality=modality,
+        annotation=annotation.id,
     )
 
 

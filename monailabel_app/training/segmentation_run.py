@@ -16,10 +16,11 @@ from monailabel_app.models.scores import Evaluation
 from monailabel_app.models.version import Decision, VersionRecord
 from monailabel_app.training.cross_validation import cross_validate
 from monailabel_app.training.evaluation import evaluate
-from monailabel_app.training.jobs import JobState, StartFrom
+from monailabel_app.training.jobs import JobState
 from monailabel_app.training.material import Material, gather, plan_of
 from monailabel_app.training.publication import decide
 from monailabel_app.training.run import Candidate, TrainingRun
+from monailabel_app.training.start import Start, choose_start, learned_revoked
 from monailabel_app.training.synthetic import trained_on
 from monailabel_app.training.trainer import FitResult, Progress, Schedule, fit
 
@@ -42,13 +43,13 @@ class Beginning:
     """What a run starts with.
 
     Attributes:
-        name: ``scratch``, or the version whose weights it goes on from.
+        start: The version whose weights it goes on from, if any.
     """
 
     plan: Plan
     weights: dict[str, torch.Tensor] | None
     labels: list[str] | None
-    name: str
+    start: Start
 
 
 class SegmentationRun(TrainingRun):
@@ -56,7 +57,7 @@ class SegmentationRun(TrainingRun):
 
     def make_candidate(self) -> Candidate | None:
         self.report(JobState.PREPARING, message="reading the annotated cases")
-        material = gather(self.store, self.request)
+        material = gather(self.store, self.request, self.registry)
         beginning = self._beginning(material)
         material = material.suiting(beginning.plan)
         fitted = self._fit(material, beginning)
@@ -67,19 +68,18 @@ class SegmentationRun(TrainingRun):
         return Candidate(self._record(material, beginning, fitted, evaluation, decision, note), fitted.weights)
 
     def _beginning(self, material: Material) -> Beginning:
-        number = self.request.start
-        if number == StartFrom.PUBLISHED:
-            number = self.registry.published_number(self.request.task)
-        if number is None or number == StartFrom.SCRATCH:
-            return Beginning(plan_of(material, self.request, self.device), None, None, "scratch")
-        parent = self.registry.get(self.request.task, int(number))
+        revoked = learned_revoked(self.store.bank, self.registry, self.request.task)
+        start = choose_start(self.registry, self.request, revoked)
+        parent = start.parent
+        if parent is None:
+            return Beginning(plan_of(material, self.request, self.device), None, None, start)
         if parent.plan.dimension != material.dimension:
             raise BadInput(
                 f"v{parent.number} is for {parent.plan.dimension}D images and most annotated images are "
                 f"{material.dimension}D: start from scratch"
             )
         weights = self.registry.weights(parent.task, parent.number)
-        return Beginning(self._plan_after(parent.plan, material), weights, parent.plan.labels, f"v{parent.number}")
+        return Beginning(self._plan_after(parent.plan, material), weights, parent.plan.labels, start)
 
     def _plan_after(self, plan: Plan, material: Material) -> Plan:
         """The plan of an earlier version; with other labels, what depends on them is worked out anew."""
@@ -198,13 +198,13 @@ class SegmentationRun(TrainingRun):
     ) -> VersionRecord:
         return VersionRecord(
             plan=beginning.plan,
-            start=beginning.name,
+            start=beginning.start.name,
             annotations=material.uses,
             synthetic=material.samples.uses if material.samples is not None else [],
             curve=fitted.curve,
             best_epoch=fitted.best_epoch,
             evaluation=evaluation,
-            note=note + _left_out(material) + trained_on(len(material.train), material.samples),
+            note=note + beginning.start.note + _left_out(material) + trained_on(len(material.train), material.samples),
             decision=decision,
             stopped=fitted.stopped,
             **self.provenance(),

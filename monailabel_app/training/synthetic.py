@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from monailabel_app.errors import NotFound
+from monailabel_app.models.lineage import cases_learned
 from monailabel_app.models.plan import Normalisation
+from monailabel_app.models.registry import Registry
 from monailabel_app.models.version import SyntheticUse
 from monailabel_app.store.samples import Sample, SampleKind
-from monailabel_app.store.split import Role
 from monailabel_app.store.store import Store
 from monailabel_app.store.synthetic_share import Share
 from monailabel_app.training.dataset import TrainingCase
+from monailabel_app.training.withdrawn import Withdrawn
 
 CLIP_TOLERANCE = 0.25
 """Cut off by no more than this earlier than real images, in standard deviations of their grey values, a sample is like
@@ -43,15 +46,19 @@ class UsableSamples:
         return [SyntheticUse(sample=one.id, generator=one.generator, sha256=one.sha256) for one in self.samples]
 
 
-def usable_samples(store: Store, kind: SampleKind, dimension: int, share: float | None) -> UsableSamples:
+def usable_samples(
+    store: Store, kind: SampleKind, dimension: int, share: float | None, registry: Registry | None = None
+) -> UsableSamples:
     """The approved samples that may train.
 
-    One is left out if a case that it was made from belongs to a validation patient by now (figures on that patient
-    would flatter), or was taken out of the store, or if it is of the other dimension or its file is missing.
+    One is left out if a case that it was made from, or that its generator learned from, belongs to a validation patient
+    by now (figures on that patient would flatter) or was taken out of the store; if another label map than the one that
+    it was made from speaks for a case now, or none; or if it is of the other dimension or its file is missing.
 
     Args:
         dimension: 2 or 3: that of the run.
         share: As asked for; none for the store's default.
+        registry: Knows what generators learned from; without one, that is not asked.
     """
     if share is None:
         chosen = store.synthetic_share.default(kind)
@@ -60,23 +67,56 @@ def usable_samples(store: Store, kind: SampleKind, dimension: int, share: float 
     approved = store.bank.approved(kind)
     if not chosen.value:
         return UsableSamples([], [], {}, chosen.value, chosen.reason, approved)
+    withdrawn, learned = Withdrawn(store), _Learned(registry)
     samples, patients, left_out = [], [], {}
-    roles = store.split.roles()
-    cases = {row["id"]: row for row in store.database.rows("SELECT id, patient, removed FROM cases")}
     for sample in approved:
-        sources = [cases.get(source.case) for source in sample.sources]
-        if any(row is None or row["removed"] for row in sources):
-            left_out[sample.id] = "a case that it was made from was taken out"
-        elif any(roles.get(row["patient"]) == Role.VALIDATION for row in sources):
-            left_out[sample.id] = "a case that it was made from is a validation case"
-        elif dimension_of(sample) != dimension:
-            left_out[sample.id] = f"it is not {dimension}D"
-        elif not all(file.is_file() for file in (sample.image, sample.label) if file is not None):
-            left_out[sample.id] = "its file is missing"
+        reason = _unusable(sample, withdrawn, learned) or _unreadable(sample, dimension)
+        if reason:
+            left_out[sample.id] = reason
         else:
             samples.append(sample)
-            patients.append(frozenset(row["patient"] for row in sources))
+            patients.append(frozenset(withdrawn.patient(source.case) for source in sample.sources))
     return UsableSamples(samples, patients, left_out, chosen.value, chosen.reason)
+
+
+class _Learned:
+    """What generators learned from, each looked up once."""
+
+    def __init__(self, registry: Registry | None) -> None:
+        self._registry = registry
+        self._found: dict[tuple[str, int], set[str]] = {}
+
+    def by_generator_of(self, sample: Sample) -> set[str]:
+        """Ids of cases; none where the generator is not known."""
+        version = (sample.task, sample.generator)
+        if self._registry is None:
+            return set()
+        if version not in self._found:
+            try:
+                self._found[version] = cases_learned(self._registry, self._registry.get(*version))
+            except NotFound:
+                self._found[version] = set()
+        return self._found[version]
+
+
+def _unusable(sample: Sample, withdrawn: Withdrawn, learned: _Learned) -> str:
+    """Why a sample must not train any more; empty if it may."""
+    if wrong := withdrawn.case(source.case for source in sample.sources):
+        return f"a case that it was made from {wrong}"
+    if wrong := withdrawn.label_map(sample.sources):
+        return f"a label map that it was made from {wrong}"
+    if wrong := withdrawn.case(learned.by_generator_of(sample)):
+        return f"a case that its generator learned from {wrong}"
+    return ""
+
+
+def _unreadable(sample: Sample, dimension: int) -> str:
+    """Why a run cannot take a sample; empty if it can."""
+    if sample.dimension != dimension:
+        return f"it is not {dimension}D"
+    if not all(file.is_file() for file in (sample.image, sample.label) if file is not None):
+        return "its file is missing"
+    return ""
 
 
 def suiting(samples: UsableSamples, how: Normalisation) -> UsableSamples:
@@ -137,8 +177,3 @@ def training_case(sample: Sample, share: float) -> TrainingCase:
         synthetic=True,
         share=share,
     )
-
-
-def dimension_of(sample: Sample) -> int:
-    """2 for a plane image, also one that is stored as a volume of one slice."""
-    return 2 if len(sample.size) == 2 or sample.size[2] == 1 else 3

@@ -11,6 +11,7 @@ import pytest
 import SimpleITK as sitk
 
 from monailabel_app.augmentation import material as material_module
+from monailabel_app.augmentation import pair_bench as pair_bench_module
 from monailabel_app.augmentation.checks import diversity as diversity_module
 from monailabel_app.augmentation.checks import verdict as verdict_module
 from monailabel_app.augmentation.class_run import generated_attribute
@@ -259,6 +260,31 @@ def test_synthesis_adds_more_candidates_with_seeds_of_their_own(store: Store) ->
         carry_out(store, SYNTHESIS, plan={"generator": "segmentation"})
 
 
+def test_a_pair_knows_the_annotations_it_was_made_from(store: Store) -> None:
+    carry_out(store)
+    for sample in store.bank.list():
+        for source in sample.sources:
+            assert source.annotation == store.annotations.best_of_case(source.case).id
+
+
+def test_what_learned_from_a_case_that_was_taken_out_makes_nothing_and_gives_way_to_what_did_not(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pair_bench_module, "refusal_in", lambda *given: "")
+    first = carry_out(store)
+    registry = registry_of(store)
+    assert registry.published_number(PAIRS) == first.version
+    store.catalogue.remove(registry.get(PAIRS, first.version).annotations[0].case_id)
+    with pytest.raises(Conflict, match="v1 learned from a case that was taken out: train the task 'augmentation' anew"):
+        carry_out(store, SYNTHESIS, plan={})
+    with pytest.raises(BadInput, match="v1 learned from a case that was taken out: start from another"):
+        carry_out(store, start=1)
+    second = registry.get(PAIRS, carry_out(store).version)
+    assert second.start == "scratch" and "begun from scratch, as v1 learned from a case" in second.note
+    assert second.decision.reason == "published: v1 learned from a case that was taken out"
+    assert registry.published_number(PAIRS) == second.number
+
+
 def test_enhancement_makes_a_version_that_cleans_images(store: Store) -> None:
     plan = {**TINY, "learning_rate": 5e-3, "discriminator_rate": 5e-3}
     job = carry_out(store, ENHANCEMENT, plan=plan, epochs=3, steps_per_epoch=10)
@@ -309,7 +335,7 @@ def test_an_image_of_a_class_is_of_all_cases_that_its_generator_has_learned_from
     registry.publish(CLASSES, first.version, "test", "")
     learned = {use.case_id for use in registry.get(CLASSES, first.version).annotations}
     gone = min(learned)
-    store.catalogue.remove(gone)
+    store.annotations.reopen(gone, "anna")
     second = carry_out(store, CLASSES, plan={})
     assert registry.get(CLASSES, second.version).start == f"v{first.version}"
     registry.publish(CLASSES, second.version, "test", "")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,11 +14,12 @@ import torch
 
 from monailabel_app.classification.groups import groups_of
 from monailabel_app.classification.material import gather_classified
+from monailabel_app.errors import BadInput
 from monailabel_app.models.plan import IntensityKind, Normalisation
 from monailabel_app.models.registry import Registry
-from monailabel_app.models.version import VersionRecord
+from monailabel_app.models.version import SyntheticUse, VersionRecord
 from monailabel_app.store.annotations import Revision, Status
-from monailabel_app.store.samples import SampleDecision, SampleKind
+from monailabel_app.store.samples import SampleDecision, SampleKind, Source
 from monailabel_app.store.scheme import Scheme
 from monailabel_app.store.split import Role
 from monailabel_app.store.store import Store
@@ -28,9 +31,11 @@ from monailabel_app.training.jobs import JobProgress, JobTable, TrainingRequest
 from monailabel_app.training.material import gather
 from monailabel_app.training.schedule import Schedule
 from monailabel_app.training.segmentation_run import SegmentationRun
+from monailabel_app.training.start import choose_start, learned_revoked
 from monailabel_app.training.synthetic import trained_on, usable_samples
 from tests.builders import annotate, small_plan, store_with_volumes, version_record
 from tests.synthetic_samples import COPY, add_class_image, add_pair, new_sample, pair
+from tests.unit.test_class_images import small_plan as small_class_plan
 
 
 @pytest.fixture
@@ -118,6 +123,73 @@ def test_an_image_of_a_class_is_left_out_once_a_case_its_generator_learned_from_
     store.catalogue.remove("c")
     usable = usable_samples(store, SampleKind.CLASS_IMAGE, 2, None)
     assert [one.id for one in usable.samples] == [kept.id] and "taken out" in usable.left_out[learned.id]
+
+
+def made_from_annotation_of(store: Store, case: str, seed: int = 0) -> str:
+    """An approved pair that knows which label map it was made from."""
+    annotation = store.annotations.best_of_case(case, with_label_map=True)
+    assert annotation is not None
+    return approve(store, seed=seed, sources=[Source(case=case, role="mask", annotation=annotation.id)])
+
+
+def correct(store: Store) -> None:
+    annotate(store, "a", liver=1, spleen=2)
+
+
+def outline_anew(store: Store) -> None:
+    annotate(store, "a", author="ben", liver=1, spleen=2)
+
+
+def reject(store: Store) -> None:
+    store.annotations.review("a", "anna", "chief", Status.REJECTED, "this is the spleen")
+
+
+def reopen(store: Store) -> None:
+    store.annotations.reopen("a", "anna")
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (correct, "was replaced by another"),
+        (outline_anew, "was replaced by another"),
+        (reject, "is no longer submitted, or was rejected"),
+        (reopen, "is no longer submitted, or was rejected"),
+    ],
+)
+def test_a_pair_is_left_out_once_the_label_map_it_was_made_from_does_not_speak_for_its_case(
+    store: Store, change: Callable[[Store], None], why: str
+) -> None:
+    changed, kept = made_from_annotation_of(store, "a"), made_from_annotation_of(store, "b", seed=1)
+    of_before, also_kept = approve(store, "a", seed=2), approve(store, "c", seed=3)  # older: which map is not known
+    assert synthetic_ids(store) == [changed, kept, of_before, also_kept]
+    change(store)
+    material = gather(store, TrainingRequest())
+    assert [case.id for case in material.synthetic] == [kept, of_before, also_kept]
+    assert material.samples.left_out == {changed: f"a label map that it was made from {why}"}
+
+
+def test_a_pair_stays_when_a_reviewer_approves_the_label_map_it_was_made_from(store: Store) -> None:
+    sample = made_from_annotation_of(store, "a")
+    store.annotations.review("a", "anna", "chief", Status.APPROVED, None)
+    assert synthetic_ids(store) == [sample]
+
+
+def test_a_pair_is_left_out_once_a_case_its_generator_or_an_earlier_one_learned_from_was_taken_out(
+    store: Store,
+) -> None:
+    registry = Registry(store.database, store.workspace.versions)
+    for start, cases in (("scratch", "ac"), ("v1", "ab"), ("scratch", "ab")):
+        uses = [use for use in gather(store, TrainingRequest()).uses if use.case_id in cases]
+        record = version_record("augmentation").model_copy(update={"start": start, "annotations": uses})
+        registry.register(record, {"weight": torch.zeros(1)})
+    first, second, third = (approve(store, "a", generator=number, seed=number) for number in (1, 2, 3))
+    assert [case.id for case in gather(store, TrainingRequest(), registry).synthetic] == [first, second, third]
+    store.catalogue.remove("c")
+    material = gather(store, TrainingRequest(), registry)
+    assert [case.id for case in material.synthetic] == [third]
+    assert set(material.samples.left_out) == {first, second}
+    assert "a case that its generator learned from was taken out" in trained_on(2, material.samples)
 
 
 def test_the_share_is_as_asked_else_the_servers_else_what_the_study_leaves(store: Store) -> None:
@@ -303,6 +375,50 @@ def test_a_run_trains_on_them_and_its_version_says_so(store: Store, adversarial:
     assert record.evaluation is None or {case.case_id for case in record.evaluation.cases} <= set("abcv")
 
 
+def test_no_run_goes_on_from_a_version_that_learned_a_revoked_sample(store: Store) -> None:
+    sample = approve(store, "a")
+    registry = Registry(store.database, store.workspace.versions)
+    use = SyntheticUse(sample=sample, generator=3, sha256="")
+    for start, synthetic in (("scratch", []), ("v1", [use]), ("v2", [])):
+        record = version_record().model_copy(update={"start": start, "synthetic": synthetic})
+        registry.register(record, {"weight": torch.zeros(1)})
+    registry.publish("segmentation", 3, "test", "")
+    assert started(store, registry) == ("v3", "")
+    store.bank.decide(sample, SampleDecision.REVOKE, "rita", "the liver is too large")
+    why = "learned from 1 synthetic images that are not approved any more"
+    assert started(store, registry) == ("v1", f"; begun from v1, as v3 {why}")
+    assert started(store, registry, start=1) == ("v1", "") and started(store, registry, start="scratch")[0] == "scratch"
+    with pytest.raises(BadInput, match=f"v2 {why}: start from another version"):
+        started(store, registry, start=2)
+    store.bank.decide(sample, SampleDecision.REOPEN, "rita")
+    store.bank.decide(sample, SampleDecision.APPROVE, "rita")
+    assert started(store, registry) == ("v3", "")
+
+
+def started(store: Store, registry: Registry, **wishes: Any) -> tuple[str, str]:
+    refusal = learned_revoked(store.bank, registry, "segmentation")
+    start = choose_start(registry, TrainingRequest(**wishes), refusal)
+    return start.name, start.note
+
+
+def test_after_a_revocation_the_next_version_begins_from_scratch_and_says_so(store: Store) -> None:
+    sample = approve(store, "a")
+    plan = small_plan().model_dump(mode="json", include={"patch_size", "batch_size", "spacing", "network"})
+    request = TrainingRequest(epochs=1, steps_per_epoch=1, plan=plan, device="cpu")
+    jobs, registry = JobTable(store.database), Registry(store.database, store.workspace.versions)
+    for start in ("scratch", "v1", "scratch"):
+        job = jobs.add(request)
+        jobs.claim(job.id)
+        SegmentationRun(job, jobs, store, registry).carry_out()
+        record = registry.get("segmentation", jobs.get(job.id).version)
+        assert record.start == start
+        registry.publish("segmentation", record.number, "test", "")
+        if start == "v1":
+            store.bank.decide(sample, SampleDecision.REVOKE, "rita", "the liver is too large")
+    assert "begun from scratch, as v2 learned from 1 synthetic images that are not approved any more" in record.note
+    assert not record.synthetic
+
+
 CT = Normalisation(kind=IntensityKind.CT, clip=(-100, 200), mean=50, std=40)
 
 
@@ -365,3 +481,20 @@ def test_class_images_join_a_classification_within_their_share_of_each_class(sto
     assert {case.id for case in (*material.train, *material.validation)} == set("abcv")
     assert gather_classified(store, group, 0.0).synthetic == []
     assert gather_classified(store, replace(group, segment="liver"), 1.0).synthetic == []
+
+
+def test_an_image_of_a_class_that_is_cut_off_where_real_ones_are_not_is_left_out(store: Store) -> None:
+    store.schemes.set(Scheme.of({"attributes": [{"name": "grade", "classes": ["1", "2"]}]}))
+    for name, grade in {"a": "1", "b": "1", "c": "2"}.items():
+        store.annotations.save(name, "anna", Revision(status=Status.FINAL, classification={"grade": grade}))
+    made = []
+    for number, clip in enumerate([(-100, 200), (0, 100)]):
+        new = new_sample("a", kind=SampleKind.CLASS_IMAGE, labels={}, answer={"grade": "1"}, seed=number, clip=clip)
+        made.append(store.bank.add(new, pair(number)[0]).id)
+        store.bank.decide(made[-1], SampleDecision.APPROVE, "rita")
+    material = gather_classified(store, groups_of(store.schemes.scheme)["classification"])
+    assert [case.id for case in material.synthetic] == made and all(case.synthetic for case in material.synthetic)
+    plan = small_class_plan((8, 8, 8)).classification.model_copy(update={"normalisation": CT})
+    kept = material.suiting(plan)
+    assert [case.id for case in kept.synthetic] == [use.sample for use in kept.samples.uses] == made[:1]
+    assert "cut off" in kept.samples.left_out[made[1]]

@@ -34,10 +34,14 @@ class Check(Shape):
 
 @dataclass(frozen=True)
 class SampleSource(Shape):
-    """A real case that a sample was made from; ``role`` is ``mask``, ``background`` or ``lesion``."""
+    """A real case that a sample was made from; ``role`` is ``mask``, ``background`` or ``lesion``.
+
+    ``annotation`` is the id of the annotation whose label map it was; None where none was, and of older samples.
+    """
 
     case: str
     role: str
+    annotation: Optional[int] = None
 
 
 @dataclass(frozen=True)
