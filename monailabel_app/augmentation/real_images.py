@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import SimpleITK as sitk
@@ -10,7 +11,7 @@ import torch
 
 from monailabel_app.augmentation.shown import Shown
 from monailabel_app.errors import NotFound
-from monailabel_app.inference.preparation import resample
+from monailabel_app.inference.preparation import Layout, resample
 from monailabel_app.models.plan import Plan
 from monailabel_app.models.registry import Registry
 from monailabel_app.store.images import read_image
@@ -44,30 +45,58 @@ def shown_case(store: Store, case_id: str, *, title: str = "") -> Shown:
     return Shown.of_files(image, read_image(annotation.file), annotation.labels, title, modality=modality)
 
 
-def shown_like(store: Store, case_id: str, plan: Plan | None, sample: Sample) -> Shown:
-    """A real image so that only its content can tell it from a sample: prepared, cut and padded as those are.
+def shown_blinded(store: Store, registry: Registry, trial: str, item: str) -> Shown:
+    """An image of a blinded trial: only its content can tell whether it is real.
+
+    All images of a trial have one size, that of the smallest along each axis; larger ones are cut around what is
+    outlined. The real ones are prepared as for the generator that made the synthetic ones.
+
+    Raises:
+        NotFound: The trial has no such item.
+        UnreadableImage: A file cannot be read.
+    """
+    shown, items = store.blinded.item(trial, item), store.blinded.items(trial)
+    samples = [store.bank.get(one.sample) for one in items if one.sample is not None]  # each trial has at least one
+    plan = plan_of_sample(registry, samples[0])
+    shapes = [_shape_of(sample) for sample in samples]
+    if plan is not None:
+        grids = (store.catalogue.geometry(one.case) for one in items if one.case is not None)
+        shapes += [tuple(reversed(Layout.of(grid, plan).work_shape)) for grid in grids]
+    shape = tuple(int(length) for length in np.min(shapes, axis=0))
+    if shown.sample is not None:
+        return _at_the_middle(shown_sample(store.bank.get(shown.sample)), shape)
+    assert shown.case is not None  # an item is the one or the other
+    return shown_like(store, shown.case, plan, samples[0], shape)
+
+
+def shown_like(store: Store, case_id: str, plan: Plan | None, sample: Sample, shape: Sequence[int]) -> Shown:
+    """A real image so that only its content can tell it from a sample: prepared as those are, and of a size.
 
     Args:
         plan: The space that the generator works in; none for one that takes whole images at a fixed size.
         sample: One that the image is shown among.
+        shape: Axes as in `Shown`.
     """
-    shape = tuple(reversed(sample.size)) if sample.size[-1] > 1 else tuple(reversed(sample.size[:-1]))
     annotation = store.annotations.best_of_case(case_id, with_label_map=True)
     file = store.catalogue.image_file(case_id)
     if plan is None or annotation is None or annotation.file is None:
-        return _squeezed(grey(read_image(file)), shape, tuple(reversed(sample.spacing))[-len(shape) :])
+        return _squeezed(grey(read_image(file)), tuple(shape), tuple(reversed(sample.spacing))[-len(shape) :])
     case = TrainingCase(case_id, file, annotation.file, annotation.labels)
     prepared = prepare_case(case, plan)
     whole = Shown.of_prepared(prepared.image, prepared.target, plan)
-    assert whole.mask is not None
-    centre = _middle_of(whole.mask)
-    return Shown(
-        image=cut(whole.image, shape, centre, float(whole.image.min())),
-        mask=cut(whole.mask, shape, centre, 0),
-        spacing=whole.spacing,
-        labels=whole.labels,
-        modality=sample.modality,
-    )
+    return replace(_at_the_middle(whole, shape), modality=sample.modality)
+
+
+def _shape_of(sample: Sample) -> tuple[int, ...]:
+    """Axes as in `Shown`."""
+    return tuple(reversed(sample.size[: sample.dimension]))
+
+
+def _at_the_middle(whole: Shown, shape: Sequence[int]) -> Shown:
+    """Cut or padded to a shape around all that is outlined."""
+    centre = _middle_of(np.zeros(whole.image.shape, bool) if whole.mask is None else whole.mask)
+    mask = None if whole.mask is None else cut(whole.mask, shape, centre, 0)
+    return replace(whole, image=cut(whole.image, shape, centre, float(whole.image.min())), mask=mask)
 
 
 def plan_of_sample(registry: Registry, sample: Sample) -> Plan | None:

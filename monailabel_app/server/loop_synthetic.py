@@ -11,9 +11,10 @@ from fastapi.responses import FileResponse, Response
 
 from monailabel_app.app import LabelLoopApp
 from monailabel_app.augmentation.names import PAIRS
-from monailabel_app.augmentation.pictures import Shown, blinded_picture, pair_picture
-from monailabel_app.augmentation.real_images import plan_of_sample, shown_case, shown_like, shown_sample
+from monailabel_app.augmentation.pictures import blinded_picture, pair_picture
+from monailabel_app.augmentation.real_images import shown_blinded, shown_case, shown_sample
 from monailabel_app.errors import LabelLoopError, NotFound
+from monailabel_app.models.lineage import samples_learned
 from monailabel_app.server.schemas import LARGEST_NUMBER
 from monailabel_app.server.synthetic_schemas import (
     BlindedAnswerView,
@@ -60,13 +61,13 @@ def synthetic_routes(app: LabelLoopApp) -> APIRouter:
     @router.get("/synthetic/summary", summary="The bank in figures, and what the newest study said")
     def summary() -> SyntheticSummary:
         share = app.store.synthetic_share.default()
-        segmentation = app.registry.published(SEGMENTATION)
+        published = app.registry.published_number(SEGMENTATION)
         return SyntheticSummary(
             counts=bank.counts(),
             generator=app.registry.published_number(PAIRS),
             share=share.value,
             share_reason=share.reason,
-            in_use=len(segmentation.synthetic) if segmentation is not None else 0,
+            in_use=0 if published is None else len(samples_learned(app.registry.list(SEGMENTATION))[published]),
             study=app.store.synthetic_share.study(),
             blinded=BlindedSummary(**asdict(blinded.figures())),
         )
@@ -80,7 +81,7 @@ def synthetic_routes(app: LabelLoopApp) -> APIRouter:
         "/synthetic/blinded/{trial}/{item}/picture", summary="An image of a blinded trial", response_class=Response
     )
     def blinded_item_picture(trial: str, item: str) -> Response:
-        return _png(blinded_picture(_blinded_image(app, trial, item)))
+        return _png(blinded_picture(shown_blinded(app.store, app.registry, trial, item)))
 
     @router.post("/synthetic/blinded/{trial}/{item}", summary="Say what an image of a blinded trial is")
     def answer_blinded(trial: str, item: str, guess: BlindedGuess) -> BlindedAnswerView:
@@ -121,17 +122,6 @@ def synthetic_routes(app: LabelLoopApp) -> APIRouter:
     return router
 
 
-def _blinded_image(app: LabelLoopApp, trial: str, item: str) -> Shown:
-    """The image behind an item; a real one is brought to the grid and grey values of the trial's synthetic ones."""
-    store = app.store
-    found = store.blinded.item(trial, item)
-    if found.sample is not None:
-        return shown_sample(store.bank.get(found.sample))
-    assert found.case is not None
-    among = store.bank.get(store.blinded.a_sample_of(trial))
-    return shown_like(store, found.case, plan_of_sample(app.registry, among), among)
-
-
 def _drawn(app: LabelLoopApp, sample: Sample) -> bytes:
     """A picture for a sample that was entered without one."""
     nearest = None
@@ -145,12 +135,12 @@ def _drawn(app: LabelLoopApp, sample: Sample) -> bytes:
 
 
 def _users(app: LabelLoopApp, sample: Sample) -> list[SampleUser]:
-    """The versions of all tasks that were trained on a sample."""
+    """The versions of all tasks that were trained on a sample, or went on from one that was."""
     return [
-        SampleUser(task=record.task, number=record.number)
+        SampleUser(task=task, number=number)
         for task in app.tasks
-        for record in app.registry.list(task)
-        if any(use.sample == sample.id for use in record.synthetic)
+        for number, learned in samples_learned(app.registry.list(task)).items()
+        if sample.id in learned
     ]
 
 

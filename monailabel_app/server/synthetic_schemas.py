@@ -60,7 +60,7 @@ class SampleView(BaseModel):
 
 
 class SampleUser(BaseModel):
-    """A version of a model that was trained on a sample."""
+    """A version of a model that was trained on a sample, or went on from one that was."""
 
     task: str
     number: int
@@ -96,7 +96,7 @@ class SyntheticSummary(BaseModel):
         generator: Number of the published version of the generator of pairs; none before the first.
         share: Synthetic images are drawn at most so many times as often as real ones, unless a run is told otherwise.
         share_reason: Why so many.
-        in_use: Samples that the published segmentation was trained on.
+        in_use: Samples that the published segmentation was trained on, or one that it went on from.
         study: What the newest study said; none before the first.
     """
 

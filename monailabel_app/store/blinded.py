@@ -13,7 +13,7 @@ from monailabel_app.errors import BadInput, Conflict, NotFound
 from monailabel_app.store.annotations import AnnotationStore
 from monailabel_app.store.bank import Bank
 from monailabel_app.store.catalogue import Catalogue
-from monailabel_app.store.samples import SampleKind, SampleState
+from monailabel_app.store.samples import Sample, SampleKind, SampleState
 from monailabel_app.store.split import FrozenSplit, Role
 
 MOST_ITEMS = 200
@@ -66,26 +66,30 @@ class BlindedTrials:
         """Draw a new trial: candidates and real training images, each by the toss of a coin, none twice.
 
         Images that the reviewer has not judged before come first. There is at least one of either sort; the trial is
-        shorter where there are not enough images.
+        shorter where there are not enough images. All candidates of a trial are of one look (see `_look`), and its real
+        images of their dimension.
 
         Raises:
             BadInput: The reviewer has no name, or the number does not suit.
-            Conflict: There is no candidate, or no real training image.
+            Conflict: There is no candidate, or no real training image like it.
         """
         reviewer = reviewer.strip()
         if not reviewer or len(reviewer) > 120:
             raise BadInput("a blinded trial needs the name of its reviewer (at most 120 characters)")
         if not 2 <= count <= MOST_ITEMS:
             raise BadInput(f"a blinded trial has 2 to {MOST_ITEMS} images, not {count}")
-        samples = [one.id for one in self.bank.list([SampleState.CANDIDATE], kind)]
-        cases = self._training_cases(kind)
-        if not samples:
+        candidates = {one.id: one for one in self.bank.list([SampleState.CANDIDATE], kind)}
+        if not candidates:
             raise Conflict("there is no synthetic candidate to show: let a generator make some first")
+        waiting = self._new_first("sample", candidates, reviewer)
+        first = candidates[waiting[0]]
+        samples = [one for one in waiting if _look(candidates[one]) == _look(first)]
+        cases = self._training_cases(kind, first.dimension)
         if not cases:
-            raise Conflict("there is no real training image to mix in: annotate one first")
+            raise Conflict(f"there is no real training image in {first.dimension}D to mix in: annotate one first")
         synthetic = sum(_chance.random() < 0.5 for _ in range(count))
         synthetic = min(max(synthetic, 1, count - len(cases)), count - 1, len(samples))
-        chosen = [(sample, None) for sample in self._new_first("sample", samples, reviewer)[:synthetic]]
+        chosen = [(sample, None) for sample in samples[:synthetic]]
         chosen += [(None, case) for case in self._new_first("case_id", cases, reviewer)[: count - synthetic]]
         _chance.shuffle(chosen)
         trial = uuid.uuid4().hex
@@ -97,7 +101,7 @@ class BlindedTrials:
             )
         return items
 
-    def _training_cases(self, kind: SampleKind) -> list[str]:
+    def _training_cases(self, kind: SampleKind, dimension: int) -> list[str]:
         """Cases that could be shown; those whose image cannot be found any more would give the answer away."""
         pairs = kind is SampleKind.PAIR
         annotations = self.annotations.for_training() if pairs else self.annotations.for_classification()
@@ -105,7 +109,9 @@ class BlindedTrials:
         return [
             one.case_id
             for one in annotations
-            if one.case_id in usable and roles.get(self.catalogue.get(one.case_id).patient) == Role.TRAINING
+            if one.case_id in usable
+            and roles.get(self.catalogue.get(one.case_id).patient) == Role.TRAINING
+            and self.catalogue.geometry(one.case_id).plane_dimension == dimension
         ]
 
     def _new_first(self, column: str, names: Iterable[str], reviewer: str) -> list[str]:
@@ -122,10 +128,10 @@ class BlindedTrials:
         """
         return _item(self.database.connection, trial, item)
 
-    def a_sample_of(self, trial: str) -> str:
-        """Id of a synthetic image of a trial, after which its real ones are shown; each trial has at least one."""
-        query = "SELECT sample FROM blinded_items WHERE trial = ? AND sample IS NOT NULL ORDER BY item LIMIT 1"
-        return str(self.database.value(query, trial))
+    def items(self, trial: str) -> list[BlindedItem]:
+        """All images of a trial; none where there is no such trial."""
+        rows = self.database.rows("SELECT * FROM blinded_items WHERE trial = ? ORDER BY item", trial)
+        return [_item_of(row) for row in rows]
 
     def answer(self, trial: str, item: str, synthetic: bool) -> BlindedAnswer:
         """Keep what a reviewer says about an image; the same once more (a reply was lost) changes nothing.
@@ -168,5 +174,17 @@ def _item(connection: sqlite3.Connection, trial: str, item: str) -> BlindedItem:
     row = connection.execute(query, (trial, item)).fetchone()
     if row is None:
         raise NotFound(f"there is no image '{item[:60]}' in the blinded trial '{trial[:60]}'")
+    return _item_of(row)
+
+
+def _item_of(row: sqlite3.Row) -> BlindedItem:
     said = row["said_synthetic"]
-    return BlindedItem(trial, item, row["sample"], row["case_id"], None if said is None else bool(said))
+    return BlindedItem(row["trial"], row["item"], row["sample"], row["case_id"], None if said is None else bool(said))
+
+
+def _look(sample: Sample) -> tuple[object, ...]:
+    """What tells samples apart whatever they show: voxels, grey values, what is outlined; of class images the size, too
+    (real images are brought to it, whatever theirs)."""
+    size = tuple(sample.size) if sample.kind is SampleKind.CLASS_IMAGE else ()
+    spacing = tuple(round(length, 4) for length in sample.spacing)
+    return sample.task, sample.dimension, spacing, sample.modality, sample.clip, tuple(sample.labels), size

@@ -68,7 +68,10 @@ def test_a_list_has_what_passed_the_checks_and_the_rest_on_request(http: httpx.C
     assert view["checks"][0]["reason"].startswith("a copy of") and view["checks"][0]["passed"] is False
     view = http.get(f"/loop/synthetic/{good.id}").json()
     assert view["name"].startswith("SYNTHETIC") and view["synthetic"] is True and view["state"] == "candidate"
-    assert view["sources"] == [{"case": "a", "role": "mask"}] and view["nearest"] == {"case": "b", "distance": 0.4}
+    assert view["sources"] == [{"case": "a", "role": "mask", "annotation": None}] and view["nearest"] == {
+        "case": "b",
+        "distance": 0.4,
+    }
     assert view["history"] == [] and view["used_by"] == [] and view["labels"] == {"liver": 1}
     assert "path" not in str(view) and str(store.workspace.root) not in str(view)
 
@@ -223,6 +226,11 @@ def test_the_summary_tells_what_is_used_and_what_the_study_said(http: httpx.Clie
     assert after["study"] == verdict.model_dump()
     used_by = http.get(f"/loop/synthetic/{sample.id}").json()["used_by"]
     assert used_by == [{"task": "segmentation", "number": record.number}]
+    later = registry.register(version_record().model_copy(update={"start": f"v{record.number}"}), {})
+    registry.publish("segmentation", later.number, "test", "test")
+    used_by = http.get(f"/loop/synthetic/{sample.id}").json()["used_by"]
+    assert [use["number"] for use in used_by] == [record.number, later.number]  # its weights have learned from it, too
+    assert http.get("/loop/synthetic/summary").json()["in_use"] == 1
     assert http.get(f"/loop/versions/segmentation/{record.number}").json()["synthetic"] == [use.model_dump()]
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from monailabel_app.errors import BadInput, Conflict, NotFound
+from monailabel_app.store.annotations import Revision, Status
 from monailabel_app.store.samples import SampleDecision
 from monailabel_app.store.store import Store
-from tests.builders import annotate, store_with_volumes
+from tests.builders import annotate, store_with_volumes, write_picture
 from tests.synthetic_samples import add_pair
 
 
@@ -35,7 +38,7 @@ def test_a_trial_mixes_candidates_and_training_images_alone(store: Store) -> Non
         assert samples and cases and len(set(samples)) == len(samples) and len(set(cases)) == len(cases)
         assert len(items) == 8 and set(samples) <= candidates and set(cases) <= set("abcd")
         assert len({one.item for one in items}) == 8
-        assert store.blinded.a_sample_of(items[0].trial) in samples
+        assert {one.item for one in store.blinded.items(items[0].trial)} == {one.item for one in items}
 
 
 def test_images_that_a_reviewer_has_not_judged_come_first(store: Store) -> None:
@@ -44,6 +47,31 @@ def test_images_that_a_reviewer_has_not_judged_come_first(store: Store) -> None:
         assert len(set(shown)) == len(shown)
     seen = {one.sample for _ in range(6) for one in store.blinded.begin("ben", 2) if one.sample}
     assert len(seen) == 6  # one in each trial of two, none twice
+
+
+def test_no_trial_mixes_images_that_differ_in_more_than_their_content(store: Store, tmp_path: Path) -> None:
+    write_picture(tmp_path / "studies" / "plane.png")
+    store.catalogue.refresh()
+    annotate_plane(store, "plane")
+    looks = {one.id: "usual" for one in store.bank.list()}
+    for look, more in {"plane": {"size": (12, 10)}, "cut": {"clip": (-100.0, 200.0)}, "MR": {"modality": "MR"}}.items():
+        looks |= {add_pair(store, "a", seed=seed, **more).id: look for seed in range(2)}
+    seen = set()
+    for _ in range(12):
+        items = store.blinded.begin("rita", 4)
+        (look,) = {looks[one.sample] for one in items if one.sample}
+        assert {one.case == "plane" for one in items if one.case} == {look == "plane"}
+        seen.add(look)
+    assert seen == set(looks.values()), "what was not shown yet comes first, whatever its look"
+
+
+def annotate_plane(store: Store, case_id: str) -> None:
+    image = sitk.ReadImage(str(store.catalogue.image_file(case_id)))
+    label = sitk.GetImageFromArray(np.ones(image.GetSize()[::-1], np.uint8))
+    label.CopyInformation(image)
+    path = store.workspace.root / "plane.nii.gz"
+    sitk.WriteImage(label, str(path))
+    store.annotations.save(case_id, "anna", Revision(status=Status.FINAL, label_map=path, label_names={"liver": 1}))
 
 
 def test_answers_are_counted_by_what_was_taken_for_what(store: Store) -> None:

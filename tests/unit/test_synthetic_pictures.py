@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import torch
 from matplotlib.image import imread
 
 from monailabel_app.augmentation.pictures import Shown, blinded_picture, colour_of, contact_sheet, pair_picture
-from monailabel_app.augmentation.real_images import cut, shown_case, shown_like, shown_sample
+from monailabel_app.augmentation.real_images import cut, shown_blinded, shown_case, shown_like, shown_sample
 from monailabel_app.augmentation.shown import LUNG, SOFT_TISSUE, middle_slice, window
 from monailabel_app.augmentation.synthetic import SyntheticPair
 from monailabel_app.models.plan import IntensityKind, Normalisation
@@ -152,17 +153,36 @@ def test_a_real_image_is_brought_to_the_grid_and_grey_values_of_the_synthetic_on
     annotate(store, "case")
     plan = small_plan("liver")
     sample = add_pair(store, "case", size=(9, 4, 4), modality="MR")
-    real = shown_like(store, "case", plan, sample)
+    real = shown_like(store, "case", plan, sample, (4, 4, 9))
     assert real.image.shape == real.mask.shape == (4, 4, 9) and real.spacing == (1.0, 1.0, 1.0)
     assert real.modality == "MR" and abs(float(real.image.mean())) < 2 and real.mask.sum() == 1
     whole = shown_case(store, "case")
     assert whole.image.shape == (4, 5, 6) and not whole.synthetic
     write_picture(tmp_path / "studies" / "picture.png")
     store.catalogue.refresh()
-    squeezed = shown_like(store, "picture", None, add_class_image(store, "picture", grade="1"))
+    squeezed = shown_like(store, "picture", None, add_class_image(store, "picture", grade="1"), (10, 12))
     assert squeezed.image.shape == (10, 12)
     for one in (real, squeezed):
         assert not coloured(pixels(blinded_picture(one))).any()
+
+
+def test_all_images_of_a_blinded_trial_have_the_size_of_the_smallest(tmp_path: Path) -> None:
+    store = store_with_volumes(tmp_path, "one", "two")
+    for name in ("one", "two"):
+        annotate(store, name)
+    sizes = [(9, 4, 4), (7, 6, 5), (5, 8, 8), (12, 12, 12)]
+    for seed, size in enumerate(sizes):
+        add_pair(store, "one", seed=seed, size=size, modality="MR")
+    plan = small_plan("liver")
+    registry = SimpleNamespace(get=lambda task, number: SimpleNamespace(plan=SimpleNamespace(segmentation=plan)))
+    items = []
+    while not {bool(one.sample) for one in items} == {True, False} or len(items) < 4:
+        items = store.blinded.begin("rita", 6)
+    seen = [shown_blinded(store, registry, one.trial, one.item) for one in items]
+    assert len({one.image.shape for one in seen}) == 1
+    shown_sizes = [store.bank.get(one.sample).size for one in items if one.sample]
+    assert seen[0].image.shape == tuple(np.min([(6, 5, 4), *shown_sizes], axis=0)[::-1])
+    assert all(one.mask.any() for one in seen), "cut around what is outlined"
 
 
 @pytest.mark.parametrize(
