@@ -3,8 +3,8 @@ image, stays."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import ndimage
@@ -14,7 +14,7 @@ from monailabel_app.augmentation.mask_anatomy import SMALLEST_PART, Anatomy, Les
 from monailabel_app.augmentation.mask_guards import LARGER, SMALLER
 from monailabel_app.augmentation.mask_regions import box_of, grown, parts, shifted, widened
 from monailabel_app.augmentation.mask_views import tidied
-from monailabel_app.augmentation.mask_warps import blended, warped_mask
+from monailabel_app.augmentation.mask_warps import blended, warped_lesion
 from monailabel_app.models.plan import Augmentation, Plan
 from monailabel_app.training.augmentation import RandomDeformation
 
@@ -49,13 +49,13 @@ class Edit:
         target: ``D x H x W`` uint8.
         hole: ``D x H x W`` bool: where it changed, with the surroundings that are to be made anew.
         lesion: ``D x H x W`` bool: the lesion that was put in; None where none was.
-        level: How bright that one is to be, normalised.
+        levels: How bright each label of that one is to be, normalised.
     """
 
     target: np.ndarray
     hole: np.ndarray
     lesion: np.ndarray | None = None
-    level: float = 0.0
+    levels: Mapping[int, float] = field(default_factory=dict)
 
 
 def insert(
@@ -63,7 +63,7 @@ def insert(
 ) -> Edit | None:
     """Put a varied copy of a lesion's shape at a random place of its host organ; None if it fits nowhere.
 
-    It is to be about as bright as that lesion.
+    It is to be about as bright as that lesion, label by label.
     """
     host = target == lesion.host
     shape = varied(lesion, anatomy, plan, random)
@@ -74,8 +74,9 @@ def insert(
     place = _place(shape, host, organ, grown(others) if others.any() else others, random)
     if place is None:
         return None
-    result = np.where(place, np.uint8(lesion.channel), target)
-    return Edit(result, _surroundings(place), place, lesion.level + LEVEL_SPREAD * float(random.standard_normal()))
+    brighter = LEVEL_SPREAD * float(random.standard_normal())
+    levels = {channel: level + brighter for channel, level in lesion.levels.items()}
+    return Edit(np.where(place > 0, place, target), _surroundings(place > 0), place > 0, levels)
 
 
 def move(target: np.ndarray, lesion: Lesion, anatomy: Anatomy, plan: Plan, random: np.random.Generator) -> Edit | None:
@@ -116,8 +117,12 @@ def reshape(
 
 
 def varied(lesion: Lesion, anatomy: Anatomy, plan: Plan, random: np.random.Generator) -> np.ndarray | None:
-    """A lesion's shape, turned, scaled, mirrored and bent, in the smallest box; None where it went to pieces."""
-    size = np.asarray(lesion.shape.shape)
+    """A lesion, turned, scaled, mirrored and bent, in the smallest box; None where it or a label of it went to pieces.
+
+    Returns:
+        ``D x H x W`` uint8, channels.
+    """
+    size = np.asarray(lesion.labels.shape)
     extent = float(np.mean(size * plan.spacing))
     variation = LESION_VARIATION.model_copy(
         update={"elastic_mm": LESION_ELASTIC * extent, "mirror_axes": tuple(range(len(size)))}
@@ -125,21 +130,27 @@ def varied(lesion: Lesion, anatomy: Anatomy, plan: Plan, random: np.random.Gener
     deformation = RandomDeformation(plan.model_copy(update={"augmentation": variation}), random).draw((size - 1) / 2)
     # A turned box reaches as far as its diagonal, counted in the finest voxels; a zoomed one somewhat farther.
     room = np.ceil(1.5 * np.linalg.norm(size * plan.spacing) / np.asarray(plan.spacing)).astype(int) + 2
-    shape = warped_mask(lesion.shape, deformation, room)
-    numbered, count = parts(shape)
+    labels = warped_lesion(lesion.labels, deformation, room)
+    numbered, count = parts(labels > 0)
     if count == 0:
         return None
     largest = numbered == np.bincount(numbered.ravel())[1:].argmax() + 1
-    fewest, most = anatomy.lesion_volumes[lesion.channel]
+    fewest, most = anatomy.lesion_sizes[lesion.channels]
     if not max(SMALLEST_PART, SMALLER * fewest) <= largest.sum() <= LARGER * most:
         return None
-    return largest[box_of(largest)]
+    varied_labels = np.where(largest, labels, 0)[box_of(largest)]
+    return varied_labels if _labels_in(varied_labels) == lesion.channels else None
+
+
+def _labels_in(labels: np.ndarray) -> frozenset[int]:
+    return frozenset(int(channel) for channel in np.unique(labels) if channel)
 
 
 def _place(
-    shape: np.ndarray, host: np.ndarray, organ: np.ndarray, taken: np.ndarray, random: np.random.Generator
+    labels: np.ndarray, host: np.ndarray, organ: np.ndarray, taken: np.ndarray, random: np.random.Generator
 ) -> np.ndarray | None:
-    """Where in the host a shape fits, as a mask: whole, or flattened a little by the organ's surface."""
+    """A lesion where it fits in the host, ``D x H x W`` uint8: whole, or flattened a little by the organ's surface."""
+    shape = labels > 0
     voxels = np.argwhere(host & ~taken)
     middle = np.asarray(shape.shape) // 2
     needed = max(SMALLEST_PART, INSIDE * shape.sum())
@@ -152,8 +163,10 @@ def _place(
             continue
         fits = shape & host[there]
         # Other organs are not given way to; nor does a lesion grow out of the organ.
-        if fits.sum() >= needed and parts(fits)[1] == 1 and _keeps_organ(organ, there, fits):
-            return shifted(fits, steps, host.shape)
+        placed = np.where(fits, labels, 0)
+        keeps_labels = _labels_in(placed) == _labels_in(labels)
+        if fits.sum() >= needed and parts(fits)[1] == 1 and keeps_labels and _keeps_organ(organ, there, fits):
+            return shifted(placed, steps, host.shape)
     return None
 
 

@@ -81,7 +81,8 @@ def fitted(values: np.ndarray, size: Sequence[int], fill: float) -> tuple[np.nda
 
 
 def tidied(target: np.ndarray, anatomy: Anatomy) -> np.ndarray:
-    """Crumbs that bending leaves go to what is around them: of lesions to the host, of organs to the background."""
+    """Crumbs that bending leaves go to what is around them: of lesions to the host, or the lesion that they lie in; of
+    organs to the background."""
     result = target.copy()
     for channel in (int(value) for value in np.unique(target) if value):
         lesion = channel in anatomy.lesion_channels
@@ -92,5 +93,5 @@ def tidied(target: np.ndarray, anatomy: Anatomy) -> np.ndarray:
         sizes = [int(part.sum()) for part, _ in found]
         for (part, box), size in zip(found, sizes, strict=True):
             if size < least and (lesion or size < max(sizes)):
-                result[box][part] = host_of(target[box], part, anatomy.lesion_channels) if lesion else 0
+                result[box][part] = host_of(target[box], part) if lesion else 0
     return result

@@ -63,12 +63,23 @@ def warped(target: np.ndarray, deformation: Deformation) -> np.ndarray:
     return result.numpy()
 
 
-def warped_mask(mask: np.ndarray, deformation: Deformation, shape: Sequence[int]) -> np.ndarray:
-    """A mask under a deformation, on a grid of `shape` around the deformation's centre; nothing lies beyond it."""
+def warped_lesion(labels: np.ndarray, deformation: Deformation, shape: Sequence[int]) -> np.ndarray:
+    """The labels of a lesion under a deformation, ``D x H x W`` uint8, on a grid of `shape` around its centre.
+
+    Nothing lies beyond the lesion's box; within the lesion, each voxel has the label that covers most of it.
+    """
     # With a rim: outside of an image is its lowest value, and a mask that fills its box has no lower one.
-    values = torch.from_numpy(np.pad(mask, 1))
+    values = torch.from_numpy(np.pad(labels, 1))
     moved = Deformation(deformation.matrix, deformation.centre + 1, deformation.elastic)
-    return (_cover(values, moved, tuple(shape)) > 0.5).numpy()
+    inside = _cover(values > 0, moved, tuple(shape)) > 0.5
+    result = torch.zeros(tuple(shape), dtype=torch.uint8)
+    highest = torch.zeros(tuple(shape))
+    for channel in (value for value in torch.unique(values).tolist() if value):
+        cover = _cover(values == channel, moved, tuple(shape))
+        wins = inside & (cover > highest)
+        result.masked_fill_(wins, channel)
+        highest = torch.where(wins, cover, highest)
+    return result.numpy()
 
 
 def blended(

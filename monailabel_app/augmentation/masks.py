@@ -240,7 +240,8 @@ class MaskMaker:
     def _levels(self, edit: Edit, case: PreparedCase) -> np.ndarray:
         levels = levels_after(edit.target, _grey(case), case.target.numpy(), self.anatomy.levels)
         if edit.lesion is not None:
-            levels[edit.lesion] = edit.level
+            for channel, level in edit.levels.items():
+                levels[edit.lesion & (edit.target == channel)] = level
         return levels
 
     def _body(self, case: PreparedCase) -> np.ndarray:

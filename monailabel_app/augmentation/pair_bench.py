@@ -65,7 +65,8 @@ class PairBench:
         self._prepared, self._files = material.cases, material.files
         self._bank, self._device = bank, device
         self._predictor = material.predictor
-        self._maker = MaskMaker(self.segmentation, material.cases, np.random.default_rng(0), weights=plan.ways)
+        random = np.random.default_rng(0)
+        self._maker = MaskMaker(self.segmentation, material.cases, random, lesions=plan.lesions, weights=plan.ways)
         self._maker.draw(plan.size)  # if none can be made of that size, this is said before anything is trained
         self._patches = RealPatches(plan, material.cases, np.random.default_rng(0), device)
         self._checks: PairChecks | None = None
@@ -134,7 +135,9 @@ class PairBench:
     def _checks_of_cases(self) -> PairChecks:
         if self._checks is None:
             patients = {use.case_id: use.patient for use in self.uses}
-            self._checks = PairChecks(self.segmentation, self._prepared, self._predictor, patients=patients)
+            self._checks = PairChecks(
+                self.segmentation, self._prepared, self._predictor, lesions=self.plan.lesions, patients=patients
+            )
         return self._checks
 
 

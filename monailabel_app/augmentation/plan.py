@@ -125,6 +125,7 @@ class GeneratorPlan(_Part):
         channels: Features at full resolution, then at a half, a quarter, ... of it.
         z_dim: Numbers that a style, or the noise of a class image, has; unused by enhancement.
         learning_rate, discriminator_rate: At their highest (two time scales: Heusel et al., NeurIPS 2017).
+        lesions: Of pairs: names of the labels that are lesions; by default those that hold a word such as ``tumour``.
         ways: Of pairs: how often each way of making a mask is taken, relative to the others; with 0, never.
         noise: Of enhancement: largest standard deviation of noise, in standard deviations of a normalised image.
         reasons: For each value, why it is so, in one sentence for people.
@@ -145,6 +146,7 @@ class GeneratorPlan(_Part):
     batch_size: PositiveInt = 2
     learning_rate: PositiveFloat = 1e-3
     discriminator_rate: PositiveFloat = 1e-3
+    lesions: tuple[str, ...] | None = None
     ways: dict[Way, NonNegativeFloat] = WEIGHTS
     noise: PositiveFloat = 0.6
     reasons: dict[str, str] = {}
@@ -156,6 +158,11 @@ class GeneratorPlan(_Part):
                 raise ValueError("a generator of classes needs a classification, an attribute and at least two classes")
         elif self.segmentation is None:
             raise ValueError(f"a generator of {self.kind} needs a segmentation plan: spacing, normalisation and labels")
+        unknown = sorted(set(self.lesions or ()) - set(self.labels))
+        if unknown:
+            raise ValueError(
+                f"there is no label {', '.join(unknown)} to be a lesion; there are {', '.join(self.labels)}"
+            )
         if len(self.size) != self.dimension:
             raise ValueError(f"the size must have {self.dimension} values")
         if any(length % self.divisor for length in self.size):

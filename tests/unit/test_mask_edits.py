@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+import pytest
 import torch
+from scipy import ndimage
 
 from monailabel_app.augmentation.conditions import EDGE
-from monailabel_app.augmentation.mask_anatomy import Anatomy
-from monailabel_app.augmentation.mask_edits import insert, move, reshape, varied
+from monailabel_app.augmentation.mask_anatomy import Anatomy, names_lesion
+from monailabel_app.augmentation.mask_edits import Edit, insert, move, reshape, varied
 from monailabel_app.augmentation.mask_regions import grown
 from monailabel_app.augmentation.mask_views import tidied
 from monailabel_app.augmentation.mask_warps import blended
@@ -174,7 +178,7 @@ def test_varied_shapes_are_in_one_piece_and_within_the_sizes_of_real_ones() -> N
     made = [shape for shape in shapes if shape is not None]
     assert len(made) >= 8
     for shape in made:
-        assert 0.5 * lesion.voxels <= shape.sum() <= 2 * lesion.voxels
+        assert 0.5 * lesion.voxels <= (shape > 0).sum() <= 2 * lesion.voxels
         assert all(shape.any(tuple(other for other in range(3) if other != axis))[[0, -1]].all() for axis in range(3))
 
 
@@ -200,3 +204,72 @@ def test_crumbs_go_to_what_surrounds_them() -> None:
     crumbled[18, 20, 20] = TUMOUR
     crumbled[1, 1, 1] = KIDNEY
     np.testing.assert_array_equal(tidied(crumbled, anatomy), case.target.numpy())
+
+
+# --- lesions in lesions -----------------------------------------------------------------------------------------------
+
+NESTED = small_plan("liver", "tumour", "tumour_core")
+CORE = 3
+
+
+def nested_case(name: str, radius: float = 5.0) -> PreparedCase:
+    """A box of liver with a tumour in it that has a core; the core is brighter."""
+    target = np.zeros(SHAPE, np.uint8)
+    target[2:30, 2:28, 2:26] = 1
+    distance = np.linalg.norm(np.indices(SHAPE).T - np.array((10, 12, 12)), axis=-1).T
+    target[distance < radius] = 2
+    target[distance < radius / 2] = CORE
+    tensor = torch.from_numpy(target)
+    image = torch.from_numpy(np.choose(target, [-2.0, 0.0, 1.0, 3.0]).astype(np.float16))[None]
+    places = {channel: torch.nonzero(tensor == channel) for channel in (1, 2, CORE)}
+    return PreparedCase(name, image, tensor, torch.zeros(4, dtype=torch.bool), places)
+
+
+def test_lesion_labels_that_hang_together_are_one_lesion() -> None:
+    case = nested_case("ill")
+    anatomy = Anatomy.of(NESTED, [case])
+    (lesion,) = anatomy.lesions
+    assert lesion.channels == {2, CORE} and lesion.host == 1
+    assert lesion.levels == {2: 1.0, CORE: 3.0}
+    assert lesion.voxels == int((case.target >= 2).sum())
+    assert anatomy.hosts == {2: {1}, CORE: {1}} and anatomy.groups == (frozenset({1, 2, CORE}),)
+    assert anatomy.organ(case.target.numpy(), 1).sum() == int((case.target > 0).sum()), "an organ has no hole"
+
+
+@pytest.mark.parametrize("change", [insert, move])
+def test_a_lesion_is_put_in_or_moved_with_what_is_in_it(change: Callable[..., Edit | None]) -> None:
+    case = nested_case("ill", radius=4.0)
+    before, anatomy = case.target.numpy(), Anatomy.of(NESTED, [case])
+    edits = [change(before, anatomy.lesions[0], anatomy, NESTED, np.random.default_rng(seed)) for seed in range(16)]
+    made = [edit for edit in edits if edit is not None]
+    assert len(made) >= 4
+    for edit in made:
+        assert edit.lesion is not None and {2, CORE} == set(np.unique(edit.target[edit.lesion]))
+        around_cores = edit.target[grown(edit.target == CORE) & (edit.target != CORE)]
+        assert np.mean(around_cores == 2) > 0.8, "a core lies in its tumour"
+        filled = ndimage.binary_fill_holes(edit.target >= 2)
+        assert not (filled & (edit.target == 1)).any(), "a tumour is not hollow"
+        assert edit.levels[CORE] - edit.levels[2] == pytest.approx(2.0)
+        if change is move:
+            assert (edit.target[before >= 2] == 1).all()
+
+
+def test_bending_leaves_no_core_bare_and_no_hole_in_a_tumour() -> None:
+    case = nested_case("ill")
+    target = case.target.numpy().copy()
+    target[10, 12, 16] = CORE  # a crumb
+    after = tidied(target, Anatomy.of(NESTED, [case]))
+    assert after[10, 12, 16] == 2
+
+
+@pytest.mark.parametrize(
+    ("label", "is_lesion"),
+    [
+        *((name, True) for name in ("lesion", "Lesions", "liver_tumour", "tumor2", "LiverTumor", "kidney cyst")),
+        *((name, True) for name in ("hepatocellular_carcinoma", "HCC", "infarct", "GTV", "GTVp", "gtv_1")),
+        *((name, True) for name in ("haemorrhage", "hemorrhage", "polyp", "abscess", "metastases", "masses")),
+        *((name, False) for name in ("masseter", "cystic_duct", "liver", "left_kidney", "mastoid", "CTV", "stroma")),
+    ],
+)
+def test_lesions_are_known_by_the_words_of_their_name(label: str, is_lesion: bool) -> None:
+    assert names_lesion(label) == is_lesion
