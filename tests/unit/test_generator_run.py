@@ -22,7 +22,7 @@ from monailabel_app.classification.groups import TASK as CLASSIFICATION
 from monailabel_app.errors import BadInput, Conflict, LabelLoopError
 from monailabel_app.models.registry import Registry
 from monailabel_app.store.annotations import Revision, Status
-from monailabel_app.store.bank import SampleKind
+from monailabel_app.store.bank import SampleDecision, SampleKind
 from monailabel_app.store.checks import Check
 from monailabel_app.store.scheme import Scheme
 from monailabel_app.store.split import Role
@@ -32,6 +32,7 @@ from monailabel_app.training.jobs import Job, JobState, JobTable, TrainingReques
 from monailabel_app.training.material import Material, gather
 from monailabel_app.training.stop_signal import StopSignal
 from tests.builders import open_store
+from tests.synthetic_samples import new_sample, pair
 from tests.unit.generators import prepared_case
 
 SHAPE = (16, 16, 16)
@@ -374,6 +375,22 @@ def test_images_of_classes_are_compared_in_the_published_classifier(tmp_path: Pa
     assert record.plan.classification.size == (made,) * 3  # a multiple of what the generator's network takes
     kernel_distance = next(check for check in record.checks if check.name == "kid")
     assert kernel_distance.value is not None and "the published classifier" in kernel_distance.reason
+
+
+def test_a_classifier_that_learned_an_image_which_was_revoked_is_not_gone_on_from(tmp_path: Path) -> None:
+    store = classified_store(tmp_path, SCHEME, SIDES)
+    image, _ = pair(size=(16, 16, 16))
+    fields = {"kind": SampleKind.CLASS_IMAGE, "labels": {}, "modality": None, "answer": {"side": "left"}}
+    sample = store.bank.add(new_sample(**fields), image)
+    store.bank.decide(sample.id, SampleDecision.APPROVE, "rita")
+    plan = {**SMALL_CLASSIFIER, "size": [16, 16, 16]}
+    registry = registry_of(store)
+    first = registry.get(CLASSIFICATION, carry_out(store, CLASSIFICATION, plan=plan).version)
+    assert [use.sample for use in first.synthetic] == [sample.id]
+    registry.publish(CLASSIFICATION, first.number, "test", "")
+    store.bank.decide(sample.id, SampleDecision.REVOKE, "rita", "it is a right one")
+    second = registry.get(CLASSIFICATION, carry_out(store, CLASSIFICATION, plan=plan).version)
+    assert second.start == "scratch" and "begun from scratch, as v1 learned from 1 synthetic images" in second.note
 
 
 def test_answers_that_the_scheme_has_no_more_are_not_learned_from(tmp_path: Path) -> None:
