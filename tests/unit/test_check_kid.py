@@ -10,7 +10,7 @@ import torch
 from scipy import ndimage
 
 from monailabel_app.augmentation.checks.features import SegmenterFeatures
-from monailabel_app.augmentation.checks.kid import kid, kid_check, measure
+from monailabel_app.augmentation.checks.kid import SPREADS, kid, kid_check, measure
 from monailabel_app.augmentation.checks.verdict import PairChecks
 from monailabel_app.inference.predictor import Predictor
 from monailabel_app.inference.preparation import resample
@@ -35,6 +35,21 @@ def test_equal_distributions_score_about_nothing_and_shifted_ones_clearly_more()
         shifted.append(measure(real, random.normal(size=(30, 64)) + 0.5).value)
     assert abs(np.mean(equal)) < 0.02, "unbiased"
     assert min(shifted) > 3 * max(np.abs(equal))
+
+
+@pytest.mark.parametrize(("real", "made"), [(8, 12), (16, 16)])
+def test_a_few_images_of_one_distribution_are_nearer_than_halves_differ_by_chance(real: int, made: int) -> None:
+    random = np.random.default_rng(0)
+    found = [measure(random.normal(size=(real, 240)), random.normal(size=(made, 240))) for _ in range(60)]
+    assert abs(np.mean([one.value for one in found])) < np.mean([one.spread for one in found])
+
+
+def test_without_masks_to_paint_the_spread_of_real_images_is_the_limit() -> None:
+    random = np.random.default_rng(0)
+    real, same, other = random.normal(size=(12, 64)), random.normal(size=(12, 64)), random.normal(3, 1, (12, 64))
+    assert kid_check(real, same, None, "x").passed
+    found = kid_check(real, other, None, "x")
+    assert not found.passed and found.limit == pytest.approx(SPREADS * measure(real, other).spread)
 
 
 def test_few_samples_are_not_measured() -> None:

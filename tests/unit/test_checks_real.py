@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from monailabel_app.augmentation.checks.verdict import PairChecks, Verdict
 from tests.pair_material import as_pair, grey, hippocampi
@@ -34,6 +36,23 @@ def test_nine_held_out_real_pairs_in_ten_pass_all_checks(real_data: Path, checks
     found = {check.name: check for check in checks.of_version(pairs[:6], verdicts)}
     assert all(check.passed for check in found.values())
     assert found["kid"].value < 0.1 * found["kid"].limit
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        lambda image: ndimage.gaussian_filter(image, 4),
+        lambda image: np.random.default_rng(int(np.abs(image).sum())).normal(size=image.shape),
+        lambda image: -image[:, :, ::-1],
+    ],
+    ids=["blurred", "noise", "inverted"],
+)
+def test_images_that_are_none_are_farther_from_real_ones_than_these_from_each_other(
+    real_data: Path, checks: PairChecks, spoiled: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    _, cases = hippocampi(real_data, KNOWN + HELD_OUT)
+    check = checks.kid_of([as_pair(spoiled(grey(case)), case.target.numpy()) for case in cases[KNOWN:]])
+    assert not check.passed, check.reason
 
 
 def test_training_images_little_changed_are_rejected_as_copies(real_data: Path, checks: PairChecks) -> None:
