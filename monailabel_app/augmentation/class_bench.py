@@ -90,7 +90,7 @@ class ClassBench:
             return None
         patients = {use.case_id: use.patient for use in self.uses}
         checks = ClassImageChecks(
-            self.images_plan, self._images, self._classes, self._predictor, self._device, patients
+            self.images_plan, self.attribute, self._images, self._classes, self._predictor, self._device, patients
         )
         made = list(synthesise_classes(ClassImageGenerator(plan, weights, self._device), seeds, on, stop))
         verdicts = [checks.of_image(one) for one in made]

@@ -112,7 +112,11 @@ class ClassificationPredictor:
             BadInput: The image has not the plan's number of dimensions, or the region is missing or empty.
             GeometryMismatch: The region does not lie on the image's voxels.
         """
-        batch = self.prepare(image, region).tensor[None].to(self.device).contiguous(memory_format=self._layout)
+        return self.predict_prepared(self.prepare(image, region).tensor)
+
+    def predict_prepared(self, tensor: Tensor) -> ClassPrediction:
+        """Classify an image as the network sees it, ``C x [D x] H x W`` of the plan's size."""
+        batch = tensor[None].to(self.device).contiguous(memory_format=self._layout)
         with torch.inference_mode(), autocast(self.device, self.precision), watched(self.network) as seen:
             features = self.network.features(batch)
             logits = [head(features) for head in self.network.heads]

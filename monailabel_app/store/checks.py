@@ -11,7 +11,7 @@ class Check(BaseModel):
     """One check with its figure; kept with the sample or the version that it is about.
 
     Attributes:
-        name: resegmentation, memorisation, intensities, diversity or kid.
+        name: resegmentation, recognition, memorisation, intensities, contrast, diversity or kid.
         value: The figure; none where it could not be measured.
         limit: What the figure is held against; none where there is nothing to hold it against.
         reason: One sentence for people, with the figures.

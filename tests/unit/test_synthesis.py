@@ -160,7 +160,7 @@ def test_images_of_classes_are_made_in_turn_checked_and_entered(tmp_path: Path) 
     assert [one.class_name for one in made[:3]] == [plan.classes[0], plan.classes[1], plan.classes[0]]
     images = {one.id: one.image.float() for one in examples((16, 16))}
     classes = {one.id: plan.classes[one.class_number] for one in examples((16, 16))}
-    checks = ClassImageChecks(plan.classification, images, classes)
+    checks = ClassImageChecks(plan.classification, plan.attribute, images, classes)
     verdicts = [checks.of_image(one) for one in made]
     assert [check.name for check in checks.of_version(made, verdicts)] == ["diversity", "kid", "memorisation"]
     store = open_store(tmp_path)
@@ -176,7 +176,7 @@ def test_a_copied_image_of_a_class_and_a_collapsed_class_fail() -> None:
     known = examples((16, 16))
     images = {one.id: one.image.float() for one in known}
     classes = {one.id: plan.classes[one.class_number] for one in known}
-    checks = ClassImageChecks(plan.classification, images, classes)
+    checks = ClassImageChecks(plan.classification, plan.attribute, images, classes)
     copy = SyntheticClassImage(known[2].image.float(), plan.classes[0], 0)
     verdict = checks.of_image(copy)
     assert not verdict.passed

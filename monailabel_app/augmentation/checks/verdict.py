@@ -17,6 +17,7 @@ from monailabel_app.augmentation.checks.judged import Judged, evenly
 from monailabel_app.augmentation.checks.kid import kid_check
 from monailabel_app.augmentation.checks.memorisation import NAME as MEMORISATION
 from monailabel_app.augmentation.checks.memorisation import Memorisation, TextureMemorisation
+from monailabel_app.augmentation.checks.recognition import Recognition
 from monailabel_app.augmentation.checks.resegmentation import Resegmentation
 from monailabel_app.augmentation.mask_anatomy import Anatomy
 from monailabel_app.augmentation.mask_views import View
@@ -140,6 +141,7 @@ class ClassImageChecks:
 
     Args:
         plan: Of the images.
+        attribute: That the classes are of.
         images: Training images by case, ``C x D x H x W``, of the plan's size, normalised.
         classes: Class of each.
         predictor: The published classifier; None before there is one.
@@ -153,6 +155,7 @@ class ClassImageChecks:
     def __init__(
         self,
         plan: ClassificationPlan,
+        attribute: str,
         images: Mapping[str, Tensor],
         classes: Mapping[str, str],
         predictor: ClassificationPredictor | None = None,
@@ -164,12 +167,14 @@ class ClassImageChecks:
         self._images, self._classes = images, classes
         grey = {case: image.float().mean(0).numpy() for case, image in images.items()}
         self._memorisation = Memorisation(grey, plan.augmentation.mirror_axes, patients)
-        self._features = _classifier_features(plan, predictor, device)
+        alike = predictor if predictor is not None and _looks(predictor.plan) == _looks(plan) else None
+        self._recognition = Recognition(attribute, images, classes, alike)
+        self._features = _classifier_features(plan, alike, device)
 
     def of_image(self, made: SyntheticClassImage) -> Verdict:
         """Check one image."""
         compared = self._memorisation.compare(made.values)
-        return Verdict([compared.check], compared.nearest)
+        return Verdict([self._recognition.check(made.image, made.class_name), compared.check], compared.nearest)
 
     def of_version(self, made: Sequence[SyntheticClassImage], verdicts: Sequence[Verdict]) -> list[Check]:
         """Check the samples of a version together; diversity in the class that varies least against real ones."""
@@ -204,8 +209,8 @@ def _segmenter_features(plan: Plan, predictor: Predictor | None) -> SegmenterFea
 def _classifier_features(
     plan: ClassificationPlan, predictor: ClassificationPredictor | None, device: torch.device | str
 ) -> ClassifierFeatures:
-    """As `_segmenter_features`, of the published classifier."""
-    if predictor is None or _looks(predictor.plan) != _looks(plan):
+    """Of the published classifier, if there is one for such images; else untrained ones."""
+    if predictor is None:
         return ClassifierFeatures(plan, device=device)
     return ClassifierFeatures(predictor.plan, predictor.network, predictor.device)
 
