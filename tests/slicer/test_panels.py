@@ -148,6 +148,7 @@ def test_a_lost_connection_leaves_the_case_open_and_comes_back(module: OpenedMod
         wait_for(lambda: module.place.notices.find("submission"), 10, "the notice")
         assert module.panel.serverSection.text == "Server: connection lost, trying again"
         assert "go on working" in module.server.statusLabel.text
+        wait_for(lambda: "waits on this computer" in module.server.statusLabel.text, 10, "how much waits")
         assert module.server.disconnectButton.enabled
         assert_waiting_for_a_server(module)
         assert module.case is case and module.segmentation.submitButton.enabled
@@ -158,6 +159,7 @@ def test_a_lost_connection_leaves_the_case_open_and_comes_back(module: OpenedMod
     click_in_notice(module, "Send now")
     wait_for(lambda: case.status == "draft", 10, "the draft")
     wait_for(lambda: module.place.cases.find(case.id).status == "draft", 10, "the list to follow")
+    assert "on this computer" not in module.server.statusLabel.text
 
 
 # --- the list of cases ------------------------------------------------------------------------------------------------

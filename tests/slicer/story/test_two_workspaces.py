@@ -88,6 +88,23 @@ def test_a_server_that_was_exchanged_in_a_moment_is_found_out(
     assert comments(guarded_site, "phantom_002", anna) == [] and anna.outbox() == ["phantom_002"]
 
 
+def test_a_case_is_not_put_together_from_two_workspaces(
+    clinic: Enter, site: Site, guarded_site: Site, address: Proxy
+) -> None:
+    """The server is another one, which nobody has noticed yet."""
+    anna = clinic().connect(address.url, TOKEN)
+    address.lead_to(guarded_site.port)
+    anna.place.casework.openCase("phantom_001")
+    assert "serves other studies now" in anna.notice("case").text and anna.case is None
+    anna.place.connection.askNow()
+    wait_for(lambda: anna.place.connection.origin.workspace not in ("", first_workspace(site)), 20, "the heartbeat")
+    assert anna.open("phantom_001").origin == anna.place.connection.origin
+
+
+def first_workspace(site: Site) -> str:
+    return site.client.capabilities()["workspace"]
+
+
 def test_answers_are_those_that_the_server_of_the_case_asks_for(
     clinic: Enter, site: Site, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -177,7 +177,7 @@ class Casework(VTKObservationMixin):
             self._connection.call(lambda client, watch: client.giveBack(caseId, annotator), None, lambda error: None)
 
     def _intoScene(self, material: Material) -> OpenCase:
-        detail, origin = material.detail, self._connection.origin
+        detail, origin = material.detail, material.origin
         labels = self.labels
         labels += [name for name in material.labelNames if name not in labels]
         volume = addVolume(material.image, detail.id)

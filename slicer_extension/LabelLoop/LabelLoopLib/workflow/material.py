@@ -25,6 +25,7 @@ class Material:
     """A case as it comes from the server.
 
     Attributes:
+        origin: Where all of it is from.
         own: The annotator's own current annotation on the server.
         label: The annotator's label map, if there is one.
         labelNames: Voxel value of each name in ``label``.
@@ -34,6 +35,7 @@ class Material:
         given: Why the server gave the case; None if it was asked for by its id.
     """
 
+    origin: Origin
     detail: CaseDetail
     image: ImageData
     own: Optional[AnnotationView]
@@ -70,6 +72,7 @@ class MaterialSource:
             "The image of case {case} does not lie where the server says it does ({difference}): it is not opened. "
             "Tell the operator of the server."
         )
+        self._isExchanged = _("The server serves other studies now: case {case} is not opened. Try again.")
 
     def fetchImage(self, client: LoopClient, caseId: str, watch: Watch) -> Path:
         """Download an image into a folder of its own; returns the file."""
@@ -88,7 +91,8 @@ class MaterialSource:
             imageFile: The image if it is here already; it is deleted in any case.
 
         Raises:
-            ClientError: The case cannot be used, or its image is not what the server said it is.
+            ClientError: The case cannot be used, its image is not what the server said it is, or another workspace
+                was served before the end.
         """
         try:
             detail = client.case(caseId)
@@ -107,7 +111,9 @@ class MaterialSource:
         misfits = tuple(one for one in waiting if one not in usable)
         unsent = UnsentWork(usable) if usable else None
         label, names = self._label(client, own, unsent, watch)
-        return Material(detail, image, own, label, names, unsent, self._annotator, misfits)
+        if not self._origin.isSameAs(Origin(self._origin.server, client.capabilities().workspace)):
+            raise ClientError(self._isExchanged.format(case=caseId))
+        return Material(self._origin, detail, image, own, label, names, unsent, self._annotator, misfits)
 
     def _label(
         self, client: LoopClient, own: Optional[AnnotationView], unsent: Optional[UnsentWork], watch: Watch
