@@ -219,9 +219,11 @@ def test_unsent_answers_are_kept_and_sent_later(clinic: Enter, untrained: Site) 
     assert (saved["status"], saved["classification"], saved["has_label_map"]) == ("final", given, False)
 
 
-def keep_answers(clinician: Clinician, url: str, case_id: str, answers: dict[str, Any]) -> None:
+def keep_answers(clinician: Clinician, url: str, case_id: str, answers: dict[str, Any], based_on: int = 0) -> None:
     """Put answers into the outbox, as if they had been given when the server asked for other classes."""
-    draft = AnnotationDraft(clinician.name, "draft", comment="", submission=uuid.uuid4().hex, classification=answers)
+    draft = AnnotationDraft(
+        clinician.name, "draft", comment="", submission=uuid.uuid4().hex, based_on=based_on, classification=answers
+    )
     clinician.place.outbox.put(Origin(url), case_id, draft, None)
 
 
@@ -246,18 +248,21 @@ def test_kept_answers_that_do_not_fit_stay_here_until_they_are_given_anew(clinic
     classes.answer("findings", ["nodule"])
     anna.save_draft()
     anna.place.casework.closeCase()
-    keep_answers(anna, untrained.url, "phantom_006", {"diagnosis": "borderline", "grade": "2"})
+    keep_answers(anna, untrained.url, "phantom_006", {"diagnosis": "borderline", "grade": "2"}, case.revision)
     case = anna.open("phantom_006")
     told = anna.notice("case").text
     assert "does not ask for diagnosis (borderline)" in told and "grade" not in told
     assert case.answers == {"grade": "2", "findings": ["nodule"]} and case.unsaved
-    anna.save_draft("seen")
+    anna.questions.answers = ["save"]  # not all is answered
+    anna.submit("seen")
     saved = mine(untrained, anna, "phantom_006")[-1]
     assert saved["classification"] == {"grade": "2", "findings": ["nodule"]} and saved["comment"] == "seen"
     (kept,) = anna.place.outbox.list()
-    assert kept.draft.classification == {"diagnosis": "borderline"}
+    assert kept.draft.classification == {"diagnosis": "borderline"} and case.isSubmitted
+    assert anna.place.notices.find("submission phantom_006") is None, "what the server would refuse is not sent"
     anna.place.casework.closeCase()
-    anna.open("phantom_006")
+    again = anna.open("phantom_006")
+    assert again.isSubmitted and "does not ask for diagnosis (borderline)" in anna.notice("case").text
     classes.answer("diagnosis", "malignant")
     anna.save_draft()
     assert anna.outbox() == []

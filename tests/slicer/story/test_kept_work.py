@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -167,6 +168,22 @@ def test_what_another_slicer_keeps_of_the_case_is_not_thrown_away(clinic: Enter,
     anna.submit("here")
     assert anna.place.outbox.list() == []
     assert comments(site, case.id, anna) == [("draft", "at the other screen"), ("final", "here")]
+
+
+def test_work_that_another_slicer_keeps_on_an_older_state_is_asked_about(clinic: Enter, site: Site) -> None:
+    anna = clinic().connect(site.url)
+    case = anna.open("phantom_003")
+    drawn = anna.draw_something()
+    anna.save_draft("seen by both")
+    first = case.revision
+    anna.draw("liver", drawn == 0)
+    anna.save_draft("seen here alone")
+    draft = AnnotationDraft(anna.name, "draft", comment="of before", submission=uuid.uuid4().hex, based_on=first)
+    Outbox(anna.place.outbox.folder).put(case.origin, case.id, draft, None)
+    anna.submit("newest")
+    assert [comment for _, comment in comments(site, case.id, anna)] == ["seen by both", "seen here alone", "newest"]
+    assert anna.outbox() == [case.id] and "another machine" in anna.notice(f"submission {case.id}").text
+    assert case.isSubmitted
 
 
 # --- quickly ---------------------------------------------------------------------------------------------------------

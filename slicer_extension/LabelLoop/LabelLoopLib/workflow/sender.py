@@ -91,13 +91,18 @@ class Sender:
         """Whether the server may be getting an annotation at this moment."""
         return self._job is not None and any(one.id == unsent.id for one in self._queue[:1])
 
-    def leave(self, unsent: Unsent, rest: Optional[AnnotationDraft]) -> None:
-        """Leave of an annotation that waits only what no newer one holds; None for nothing."""
+    def leave(self, unsent: Unsent, rest: Optional[AnnotationDraft], reopens: bool = False) -> None:
+        """Leave of an annotation that waits only what no newer one holds.
+
+        Args:
+            rest: None for nothing.
+            reopens: Whether the rest is a draft that is only offered.
+        """
         self._queue = [one for one in self._queue if one.id != unsent.id]
         if rest is None:
             self._outbox.remove(unsent)
         else:
-            self._outbox.note(unsent, draft=rest)
+            self._outbox.note(unsent, draft=rest, reopens=reopens)
         self.withdrawFailure(unsent.caseId)
         self._tellAnew()
 
@@ -114,8 +119,8 @@ class Sender:
             self._tellElsewhere(unsent)
             self.changed.emit()
             return
-        older = [one for one in self._ofSameWork(unsent) if one.created < unsent.created and not self.isTakenUp(one)]
-        for due in (*older, unsent):
+        older = [one for one in self._ofSameWork(unsent) if one.created < unsent.created and not one.reopens]
+        for due in (*(one for one in older if not self.isTakenUp(one)), unsent):
             if all(one.id != due.id for one in self._queue):
                 self._queue.append(due)
         self._next()
@@ -187,8 +192,8 @@ class Sender:
         text = _("The server did not take {case}: {why}").format(case=unsent.caseId, why=error)
         if isinstance(error, Refused) and error.status == CONFLICT:
             level, first = Level.WARNING, Action(_("Save mine on top"), lambda: self._sendOnTop(unsent))
-            inVain = {one.id for one in self._ofSameWork(unsent)}  # they go on from the same revision
-            self._queue = [one for one in self._queue if one.id not in inVain]
+            same = {one.id for one in self._ofSameWork(unsent) if one.draft.based_on == unsent.draft.based_on}
+            self._queue = [one for one in self._queue if one.id not in same]  # the same would be said of them
         discard = Action(_("Discard mine"), lambda: self._discard(unsent))
         self._notices.post(level, text, _failureOf(unsent.caseId), first, discard)
 

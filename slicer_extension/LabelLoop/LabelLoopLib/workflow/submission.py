@@ -25,7 +25,7 @@ from .rescue import TOPIC as RESCUED
 from .rescue import Rescue
 from .sender import TOPIC, Sender
 from .settings import Settings
-from .unsent_work import restOf
+from .unsent_work import outdatedOf, restOf
 
 DRAFT, FINAL = "draft", "final"
 
@@ -212,7 +212,9 @@ class Submission:
             self._notices.post(Level.ERROR, text, TOPIC)
             return None
         for one in older:
-            self._sender.leave(one, restOf(one.draft, draft, case.unfitting))
+            outdated = outdatedOf(one.draft, draft, case.unfitting)
+            rest = outdated or restOf(one.draft, draft)
+            self._sender.leave(one, rest, reopens=one.reopens or outdated is not None)
         self._saved.add(unsent.id)
         case.unsent = None
         case.edited = case.answersEdited = case.commentEdited = False
@@ -239,7 +241,8 @@ class Submission:
             return
         if (case.id, case.author) == (annotation.case_id, annotation.author):
             waiting = self._outbox.find(case.origin, case.id, annotation.author)
-            case.kept = next((one.draft.status for one in reversed(waiting) if not one.reopens), "")
+            later = [one for one in waiting if one.draft.based_on == annotation.id and not one.reopens]
+            case.kept = later[-1].draft.status if later else ""
             case.revision, case.status = annotation.id, annotation.status
             self._casework.changed.emit()
 

@@ -49,21 +49,34 @@ class UnsentWork:
         return any(one.id == unsent.id for one in self.parts)
 
 
-def restOf(
-    older: AnnotationDraft, newer: AnnotationDraft, unfitting: "Collection[str]" = ()
-) -> Optional[AnnotationDraft]:
+def restOf(older: AnnotationDraft, newer: AnnotationDraft) -> Optional[AnnotationDraft]:
     """What an older annotation holds that a newer one of the same work does not; None if that is nothing.
 
     The newer one has the comment, and counts the time.
-
-    Args:
-        unfitting: Attributes that are missing in the newer one because the older answers cannot be sent now.
     """
     labels = older.labels if newer.labels is None else None
-    answers = older.classification
-    if newer.classification is not None:
-        missing = [name for name in answers or () if name in unfitting and name not in newer.classification]
-        answers = {name: answers[name] for name in missing} or None
+    answers = older.classification if newer.classification is None else None
     if labels is None and answers is None:
         return None
     return replace(older, labels=labels, classification=answers, comment=None, seconds_spent=0.0)
+
+
+def outdatedOf(
+    older: AnnotationDraft, newer: AnnotationDraft, unfitting: "Collection[str]"
+) -> Optional[AnnotationDraft]:
+    """The same, as a draft to be held back, if there are answers in it that the server would not take now.
+
+    Args:
+        unfitting: The attributes of such answers.
+    """
+    answers = {
+        name: answer
+        for name, answer in (older.classification or {}).items()
+        if name in unfitting and name not in (newer.classification or ())
+    }
+    if not answers:
+        return None
+    labels = older.labels if newer.labels is None else None
+    return replace(
+        older, status="draft", labels=labels, classification=answers, comment=None, seconds_spent=0.0, based_on=None
+    )
