@@ -111,6 +111,15 @@ def test_clusters_without_a_taken_point_come_first_and_there_the_largest() -> No
     assert sorted(np.concatenate([cluster.rows for cluster in found])) == list(range(74))
 
 
+def test_among_many_clusters_the_one_without_a_taken_point_is_found() -> None:
+    count = 80  # more than k-means takes all the time it wants for
+    points = groups(*[10] * count, apart=0.002)
+    firsts = np.delete(np.arange(0, 10 * count, 10), 33)
+    found = clusters_of(np.delete(points, firsts, axis=0), points[firsts], 1, random())
+    assert len(found) == count and (found[0].size, found[0].covered) == (10, 0)
+    assert {(cluster.size, cluster.covered) for cluster in found[1:]} == {(10, 1)}
+
+
 def test_a_few_outliers_come_last() -> None:
     points = groups(30, SMALL_CLUSTER - 1, 20)
     assert [cluster.size for cluster in clusters_of(points, points[:0], 3, random())] == [30, 20, SMALL_CLUSTER - 1]

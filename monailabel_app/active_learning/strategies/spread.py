@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.cluster import KMeans, MiniBatchKMeans
+from sklearn.cluster import KMeans
 from sklearn.metrics import pairwise_distances_argmin_min
 from sklearn.neighbors import NearestNeighbors
 
@@ -17,11 +17,16 @@ SMALL_CLUSTER = 5
 
 NEIGHBOURS = 20
 _FEW_CLUSTERS = 50
-"""Up to so many, k-means takes all points at each step."""
+"""Up to so many, k-means goes on until nothing changes; more take longer, and get `_ROUNDS` in single precision."""
+
+_ROUNDS = 10
+_TRIED = 300
+"""Points drawn in all for the centres that many clusters begin with; of those drawn for one, the best is taken."""
+
 
 MOST_FITTED = 3000
-"""Free points that the centres of clusters are fitted to, drawn from a larger pool: as many show the same clusters, and
-nobody waits for an answer that 10,000 would take."""
+"""Free points, and as many taken ones, that the centres of clusters are fitted to, drawn from a larger pool: so many
+show the same clusters, and nobody waits for an answer that 10,000 would take."""
 
 _SQUARES = "sqeuclidean"
 
@@ -48,6 +53,15 @@ class Distances:
         to_it = self._squares + self._squares[row] - 2 * (self.points @ self.points[row])
         np.minimum(self.nearest, np.maximum(to_it, 0), out=self.nearest)
         self.nearest[row] = 0
+
+    def take_best(self, rows: np.ndarray) -> int:
+        """Take the one of these that leaves the smallest sum of distances, and return it."""
+        to_them = self._squares + self._squares[rows, None] - 2 * (self.points[rows] @ self.points.T)
+        nearest = np.minimum(self.nearest, np.maximum(to_them, 0))
+        best = int(nearest.sum(axis=1).argmin())
+        self.nearest = nearest[best]
+        self.nearest[rows[best]] = 0
+        return int(rows[best])
 
 
 def farthest_first(
@@ -126,18 +140,39 @@ def clusters_of(free: np.ndarray, taken: np.ndarray, count: int, random: np.rand
         free: ``N x F``.
         taken: ``M x F``.
     """
-    drawn = free if len(free) <= MOST_FITTED else free[random.choice(len(free), MOST_FITTED, replace=False)]
-    fitted = np.concatenate([drawn, taken]).astype(np.float64)
+    fitted = np.concatenate([_some_of(free, random), _some_of(taken, random)]).astype(np.float64)
     wanted = min(len(taken) + count, MOST_CLUSTERS, len(np.unique(fitted, axis=0)))
-    seed = int(random.integers(2**31))
-    make = KMeans if wanted <= _FEW_CLUSTERS else MiniBatchKMeans
     points = np.concatenate([free, taken]).astype(np.float64)
-    labels = make(n_clusters=wanted, n_init=1, random_state=seed).fit(fitted).predict(points)
+    labels = _cluster_of_each(fitted, points, wanted, random)
     sizes = np.bincount(labels, minlength=wanted)
     covered = np.bincount(labels[len(free) :], minlength=wanted)
     members = [np.flatnonzero(labels[: len(free)] == cluster) for cluster in range(wanted)]
     order = np.lexsort((random.permutation(wanted), -sizes, covered, sizes < SMALL_CLUSTER))
     return [Cluster(members[k], int(sizes[k]), int(covered[k])) for k in order if len(members[k])]
+
+
+def _some_of(points: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    return points if len(points) <= MOST_FITTED else points[random.choice(len(points), MOST_FITTED, replace=False)]
+
+
+def _cluster_of_each(fitted: np.ndarray, points: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
+    """The cluster of each of the points, int ``N``, of so many that are fitted to some of them."""
+    if count <= _FEW_CLUSTERS:
+        return KMeans(count, n_init=1, random_state=int(random.integers(2**31))).fit(fitted).predict(points)
+    fitted, points = fitted.astype(np.float32), points.astype(np.float32)
+    centres = fitted[_centres(fitted, count, random)]
+    return KMeans(count, init=centres, n_init=1, max_iter=_ROUNDS).fit(fitted).predict(points)
+
+
+def _centres(points: np.ndarray, count: int, random: np.random.Generator) -> list[int]:
+    """Rows that many clusters begin with (greedy k-means++): drawn as by `scattered`, each the best of some."""
+    distances, tries = Distances(points, points[:0]), max(_TRIED // count, 1)
+    rows = [distances.take_best(random.integers(len(points), size=1))]
+    while len(rows) < count:
+        weights = distances.nearest.astype(np.float64).cumsum()
+        drawn = np.searchsorted(weights, random.random(tries) * weights[-1], side="right")
+        rows.append(distances.take_best(np.minimum(drawn, len(points) - 1)))
+    return rows
 
 
 def in_turns(clusters: list[Cluster], ordered: Callable[[np.ndarray], np.ndarray]) -> Iterator[tuple[int, Cluster]]:
