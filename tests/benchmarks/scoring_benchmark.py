@@ -11,7 +11,7 @@ same cases in the same run
 The rank correlation (Spearman) says whether fewer passes or a coarse grid order the cases as `THOROUGH` looks at the
 plan's own grid do; those under another seed say what chance leaves of it at best. Beside it is the rank correlation of
 the score with the voxels that the network gets wrong. At last, the time for one choice among many scored cases, in a
-store of that size.
+store of that size, with none of them finished and with many.
 """
 
 from __future__ import annotations
@@ -53,10 +53,11 @@ from monailabel_app.active_learning.strategies.figures import case_scores
 from monailabel_app.classification.region_finder import RegionFinder
 from monailabel_app.inference.predictor import Predictor
 from monailabel_app.inference.service import InferenceService, LoadedVersion
-from monailabel_app.models.networks import Weights, weights_of
+from monailabel_app.models.networks import Weights, build_network, weights_of
 from monailabel_app.models.plan import Plan
 from monailabel_app.models.registry import Registry
 from monailabel_app.models.version import VersionRecord
+from monailabel_app.store.annotations import Revision, Status
 from monailabel_app.store.store import Store
 from monailabel_app.store.truth import Truth
 from monailabel_app.store.workspace import Workspace
@@ -64,7 +65,7 @@ from monailabel_app.training.dataset import TrainingCase
 from monailabel_app.training.planning import make_plan
 from monailabel_app.training.trainer import Schedule, fit
 from sample_data import write_studies
-from tests.builders import version_record, write_volume
+from tests.builders import version_record, write_label_map, write_volume
 
 PASSES = 5
 DROPOUT = 0.1
@@ -88,9 +89,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=500, help="training steps of the network")
     parser.add_argument("--network", type=Path, help="file to keep the network in; where there is one, it is taken")
     parser.add_argument("--scored", type=int, default=10_000, help="cases in the store for one choice; 0 leaves it out")
+    parser.add_argument("--finished", type=int, default=3_000, help="of these, cases that are finished in the end")
+    parser.add_argument("--choices-only", action="store_true", help="only the time for one choice")
     asked = parser.parse_args()
     logging.disable(logging.INFO)
     with TemporaryDirectory() as folder:
+        if asked.choices_only:
+            choose(Path(folder) / "many", asked, untrained())
+            return
         taught, pool, truth = cases_of(Path(folder), asked)
         plan, weights = network_of(taught, truth, asked)
         store = Store(workspace=Workspace(Path(folder) / "workspace"), studies=pool)
@@ -105,7 +111,7 @@ def main() -> None:
             time_looks(store, version, asked)
         rank(store, version, truth, asked)
         if asked.scored:
-            choose(Path(folder) / "many", asked.scored, version)
+            choose(Path(folder) / "many", asked, version)
 
 
 def cases_of(folder: Path, asked: argparse.Namespace) -> tuple[list[Path], Path, Truth]:
@@ -335,12 +341,18 @@ def _platform_task(version: LoadedVersion) -> Any:
 # --- one choice among many -------------------------------------------------------------------------------------------
 
 
-def choose(folder: Path, number: int, version: LoadedVersion) -> None:
-    """The time of one choice by each strategy, with all cases scored and a tenth of them finished."""
+def untrained() -> LoadedVersion:
+    """A version to enter scores under, which looks at nothing."""
+    record = version_record()
+    return LoadedVersion(record, Predictor(record.plan, weights_of(build_network(record.plan))))
+
+
+def choose(folder: Path, asked: argparse.Namespace, version: LoadedVersion) -> None:
+    """The time of one choice by each strategy, with all cases scored, before any is finished and with many."""
     record: VersionRecord = version.record
     content = write_volume(folder / "template.nii.gz").read_bytes()
     (folder / "studies").mkdir()
-    for index in range(number):
+    for index in range(asked.scored):
         (folder / "studies" / f"case-{index:05}.nii.gz").write_bytes(content)
     store = Store(workspace=Workspace(folder / "workspace"), studies=folder / "studies")
     store.catalogue.refresh()
@@ -354,7 +366,7 @@ def choose(folder: Path, number: int, version: LoadedVersion) -> None:
             for case in store.catalogue.cases()
         )
     )
-    print(f"\nOne choice among {number:,} scored cases:\n")
+    print(f"\nOne choice among {asked.scored:,} scored cases:\n")
     print("| strategy | first, nothing read | first, read ahead | then |\n|---|---:|---:|---:|")
     for name in strategies_for("segmentation"):
         chooser, warm = NextCase(store, CasePool(store, registry)), NextCase(store, pools := CasePool(store, registry))
@@ -362,6 +374,31 @@ def choose(folder: Path, number: int, version: LoadedVersion) -> None:
         pools.read_ahead()
         times = [seconds(partial(warm.choose, Asked(f"{name} {n}", name)))[0] for n in range(4)]
         print(f"| {name} | {first:.2f} s | {times[0]:.2f} s | {statistics.median(times[1:]):.2f} s |", flush=True)
+    if asked.finished:
+        finish(store, asked.finished)
+        choose_late(store, registry, asked)
+
+
+def finish(store: Store, number: int) -> None:
+    """Have the first cases finished."""
+    label = write_label_map(store.workspace.root / "sent.nii.gz")
+    revision = Revision(Status.FINAL, label_map=label, label_names={"organ": 1})
+    store.split.name_validation_patients(["somebody else"])  # so that all of them train
+    with store.database.write():
+        for case_id in store.catalogue.usable_ids()[:number]:
+            store.annotations.save(case_id, "benchmark", revision)
+
+
+def choose_late(store: Store, registry: Registry, asked: argparse.Namespace) -> None:
+    """The time of one choice by each strategy among the scored cases that are left, with those finished beside them."""
+    print(f"\nOne choice with {asked.finished:,} of the {asked.scored:,} finished, median of 3:\n")
+    print("| strategy | by the clock | processor |\n|---|---:|---:|")
+    chooser = NextCase(store, CasePool(store, registry))
+    chooser.choose(Asked("reader"))  # which reads the scores
+    for name in strategies_for("segmentation"):
+        times = [seconds(partial(chooser.choose, Asked(f"{name} late {n}", name))) for n in range(3)]
+        clock, worked = (statistics.median(of) for of in zip(*times, strict=True))
+        print(f"| {name} | {clock:.2f} s | {worked:.2f} s |", flush=True)
 
 
 def _made_up(case_id: str, record: VersionRecord, random: np.random.Generator) -> Evidence:
