@@ -462,12 +462,14 @@ class TestWaiting:
         with pytest.raises(ZeroDivisionError):
             wait_for(lambda: 1 / 0, 1)
 
+    @pytest.mark.alone
     def test_a_blocked_ui_thread_is_seen(self) -> None:
         qt.QTimer.singleShot(20, lambda: time.sleep(0.1))
         with PauseMeter() as meter:
             run_events(0.2)
         assert 0.1 <= meter.longest < 0.2
 
+    @pytest.mark.alone
     def test_a_running_loop_pauses_little(self) -> None:
         with PauseMeter() as meter:
             run_events(0.3)

@@ -238,6 +238,7 @@ def test_figures_survive_json() -> None:
     assert ClassificationEvaluation.model_validate_json(evaluation.model_dump_json()) == evaluation
 
 
+@pytest.mark.alone
 def test_five_hundred_cases_with_intervals_take_less_than_a_second() -> None:
     random = np.random.default_rng(0)
     many = PlannedAttribute(name="grade", kind="ordinal", classes=tuple("abcdef"))

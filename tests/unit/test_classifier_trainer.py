@@ -216,6 +216,7 @@ def test_stopping_keeps_the_best_so_far(tmp_path: Path) -> None:
     assert result.best_score == result.curve[result.best_epoch - 1].validation_score
 
 
+@pytest.mark.alone
 def test_a_time_limit_is_kept_and_the_learning_rate_comes_down_in_time(tmp_path: Path) -> None:
     cases = write_cases(tmp_path, 20)
     result = fit_classifier(

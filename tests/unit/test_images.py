@@ -444,6 +444,7 @@ def test_label_is_written_in_the_smallest_type(tmp_path: Path) -> None:
         write_label(sitk.Image([3, 3, 3], sitk.sitkFloat32) + float("nan"), path)
 
 
+@pytest.mark.alone
 def test_reading_lets_other_threads_run(tmp_path: Path) -> None:
     """The server answers while a volume is read: it needs ITK to release the interpreter lock."""
     path = tmp_path / "large.nii.gz"

@@ -183,6 +183,7 @@ def test_stopping_at_once_gives_the_start(tmp_path: Path) -> None:
     assert all(torch.equal(result.weights[name], start[name]) for name in start)
 
 
+@pytest.mark.alone
 def test_a_time_limit_is_kept_and_the_learning_rate_comes_down_in_time(tmp_path: Path) -> None:
     cases = [write_case(tmp_path, seed) for seed in (1, 2)]
     schedule = Schedule(epochs=10_000, steps_per_epoch=10, learning_rate=5e-3, max_seconds=6)

@@ -183,6 +183,7 @@ def test_a_blinded_answer_waits_for_the_server(clinic: Enter, bank: Site) -> Non
     wait_for(lambda: anna.place.augmentation.list.summary.blinded.shown == 4, 20, "the figures")
 
 
+@pytest.mark.alone
 def test_a_slow_server_never_holds_up_the_screen(clinic: Enter, bank: Site) -> None:
     with Proxy(bank.port) as proxy:
         anna = reviewer(clinic, proxy.url)

@@ -151,6 +151,7 @@ def test_a_server_that_goes_takes_no_case_with_it(clinic: Enter, ward: Site) -> 
     wait_for(lambda: anna.place.connection.online, 60, "the server")
 
 
+@pytest.mark.alone
 def test_a_slow_server_never_holds_up_the_screen(clinic: Enter, ward: Site) -> None:
     with Proxy(ward.port) as proxy:
         anna = clinic().connect(proxy.url)

@@ -85,6 +85,7 @@ def play(anna: Clinician, url: str, pauses: Pauses) -> None:
         anna.place.close()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("delay", [1.0, 0.0], ids=["slow", "fast"])
 def test_slicer_answers_while_the_story_goes_on(
     clinic: Enter, site: Site, delay: float, monkeypatch: pytest.MonkeyPatch
@@ -102,6 +103,7 @@ def test_slicer_answers_while_the_story_goes_on(
     assert not pauses.too_long(), f"the UI thread stands still: {pauses.too_long()}"
 
 
+@pytest.mark.alone
 def test_whoever_cancels_does_not_wait_for_the_server(clinic: Enter, site: Site) -> None:
     anna, pauses = clinic(), Pauses()
     with Proxy(site.port) as proxy:
