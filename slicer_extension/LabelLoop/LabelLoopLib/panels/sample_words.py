@@ -42,6 +42,7 @@ def checkName(check: Check) -> str:
         "resegmentation": _("Re-segmentation"),
         "memorisation": _("Memorisation"),
         "intensities": _("Intensities"),
+        "recognition": _("Recognition"),
         "contrast": _("Contrast"),
         "diversity": _("Diversity"),
         "kid": _("KID"),
