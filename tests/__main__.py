@@ -7,6 +7,7 @@ Tests that measure time (marked ``alone``) come last, with nothing beside them.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -108,8 +109,16 @@ def run(part: Part, options: Sequence[str]) -> Outcome:
     print(f"begun: {part.name}", flush=True)
     began = time.monotonic()
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-m", part.marked, *part.places, *options]
+    # Threads of PyTorch that wait in a loop would take the other process its core.
+    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
     done = subprocess.run(
-        command, cwd=TESTS.parent, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        command,
+        cwd=TESTS.parent,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
     )
     return Outcome(part, done.returncode, done.stdout, (time.monotonic() - began) / 60)
 

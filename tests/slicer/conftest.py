@@ -44,8 +44,7 @@ def _only_garbage_of_this_module() -> None:
 def garbage_is_collected_here() -> Iterator[None]:
     """Let go of rings of widgets and nodes between tests, in this thread.
 
-    Python's collector runs in whatever thread happens to allocate, and Qt's widgets do not survive their end in a
-    worker thread: the process crashed some tests later.
+    Python's collector runs in whatever thread happens to allocate, and Qt's widgets are not to end in a worker thread.
     """
     gc.disable()
     yield

@@ -273,6 +273,16 @@ class TestApplication:
             assert composite.GetBackgroundVolumeID() == volume.GetID()
         assert sorted(manager.sliceViewNames()) == ["Green", "Red", "Yellow"]
 
+    def test_a_layout_node_that_is_removed_lives_as_long_as_something_points_at_it(self, slicer_scene: Any) -> None:
+        gone: list[bool] = []
+        node = slicer_scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
+        node.AddObserver("DeleteEvent", lambda *_: gone.append(True))
+        slicer_scene.RemoveNode(node)
+        del node
+        assert not gone
+        bed.reset()
+        assert gone
+
 
 class TestFiles:
     @pytest.mark.parametrize("suffix", ["nrrd", "nii.gz", "mha"])

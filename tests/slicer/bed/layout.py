@@ -131,6 +131,7 @@ class LayoutManager(QtCore.QObject):
         self._plots: dict[str, PlotWidget] = {}
         self._tables: dict[str, TableWidget] = {}
         self._scene: Any = None
+        self._layout_node: Any = None
         slicer.app.applicationLogic().SetSliceLogics(self._slice_logics)
 
     def set_scene(self, scene: Any) -> None:
@@ -141,9 +142,11 @@ class LayoutManager(QtCore.QObject):
         self._slice_logics.RemoveAllItems()
         self._plots, self._tables, self._scene = {}, {}, scene
         self._layout_logic.SetMRMLScene(scene)
+        # The logic points at its node without owning it: a node that a test removes from the scene must outlive that.
+        self._layout_node = self._layout_logic.GetLayoutNode()
         if scene is None:
             return
-        self.layoutLogic().GetLayoutNode().AddObserver("ModifiedEvent", lambda *_: self._tell_layout())
+        self._layout_node.AddObserver("ModifiedEvent", lambda *_: self._tell_layout())
         slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene, True)
         self.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)  # this makes the slice nodes
         for name, widget in self._widgets.items():
